@@ -1,0 +1,60 @@
+/**
+ * What decisions see: this node's copy of the replicated state, plus what membership believes of each member.
+ *
+ * Types only. agent/view.ts keeps the maps up to date and hands the same, live, read-only maps to every decision; decisions are
+ * synchronous, so a view does not change under one. Records of dead members are present here (lists show them as Down or orphaned);
+ * whoever routes, resolves or counts asks `isLiveTask` and `isUp` in core/live.ts.
+ */
+import type { Version } from '../../protocol/hlc.ts'
+import type { NetworkId, NodeId, ServiceId, TaskId } from '../../protocol/ids.ts'
+import type {
+  Author,
+  EndpointValue,
+  MemberValue,
+  NetworkValue,
+  NodeValue,
+  RemovalValue,
+  ServiceValue,
+  SettingsValue,
+  TaskValue,
+  TokenValue,
+} from '../../protocol/model.ts'
+
+/** What SWIM believes. `alive` includes this node itself. `left` said so itself, and is not retried. */
+export type Liveness = 'alive' | 'suspect' | 'dead' | 'left'
+
+/** A live record of the state with its stamp. */
+export interface Stamped<V> {
+  readonly id: string
+  readonly value: V
+  readonly version: Version
+  readonly author: Author
+}
+
+export interface Member {
+  readonly id: NodeId
+  readonly record: Stamped<MemberValue>
+  /** Availability and labels; a default (active, none) until somebody writes them. */
+  readonly node: NodeValue
+  readonly liveness: Liveness
+  /** Monotonic ms at which `liveness` last changed here. */
+  readonly sinceMs: number
+}
+
+export interface View {
+  readonly self: NodeId
+  /** Grows with every change of anything below. */
+  readonly revision: number
+  readonly settings: Stamped<SettingsValue> | undefined
+  /** Admitted and not removed, by node id. */
+  readonly members: ReadonlyMap<NodeId, Member>
+  readonly removals: ReadonlyMap<NodeId, Stamped<RemovalValue>>
+  readonly tokens: ReadonlyMap<string, Stamped<TokenValue>>
+  readonly networks: ReadonlyMap<NetworkId, Stamped<NetworkValue>>
+  readonly services: ReadonlyMap<ServiceId, Stamped<ServiceValue>>
+  readonly tasks: ReadonlyMap<TaskId, Stamped<TaskValue>>
+  /** Tasks of each service, live index over `tasks`. */
+  readonly tasksByService: ReadonlyMap<ServiceId, ReadonlySet<TaskId>>
+  /** Endpoint records of the scopes that this node holds: by network, then by task. */
+  readonly endpoints: ReadonlyMap<NetworkId, ReadonlyMap<TaskId, Stamped<EndpointValue>>>
+}

@@ -1,0 +1,268 @@
+/**
+ * Interfaces of the outside. Everything a node needs that is not a decision comes through one of these, so that `createNode(world, config)`
+ * runs the same in production and, on virtual time, in the simulator. Types only.
+ */
+import type { Version } from '../protocol/hlc.ts'
+import type { NetworkId, NodeId, ServiceId, Slot, TaskId } from '../protocol/ids.ts'
+import type { Kind, Protocol, Scope, Values } from '../protocol/model.ts'
+import type { Routes } from './core/routes/types.ts'
+import type { Health } from './core/wanted.ts'
+
+export type Cancel = () => void
+
+export interface Clock {
+  /** Monotonic ms; for waits and ages. */
+  now(): number
+  /** Wall ms since 1970; for versions and what people read. */
+  wall(): number
+  /** Runs `task` once after `ms`. */
+  after(ms: number, task: () => void): Cancel
+  /** How late timers fire here now, ms: event-loop lag (local health, Lifeguard). */
+  lagMs(): number
+}
+
+export interface Random {
+  /** In [0, 1). */
+  next(): number
+  bytes(length: number): Uint8Array
+}
+
+/** Fields are for machines; the message alone must be a sentence. Secrets never go in. */
+export interface Log {
+  debug(message: string, fields?: Readonly<Record<string, unknown>>): void
+  info(message: string, fields?: Readonly<Record<string, unknown>>): void
+  warn(message: string, fields?: Readonly<Record<string, unknown>>): void
+  error(message: string, fields?: Readonly<Record<string, unknown>>): void
+}
+
+/** Small files of the node's data directory. Every promise resolves only when the bytes are on the disk (fsync). */
+export interface Disk {
+  read(name: string): Promise<Uint8Array | undefined>
+  /** Replaces the file whole: write beside it, fsync, rename. */
+  write(name: string, bytes: Uint8Array): Promise<void>
+  append(name: string, bytes: Uint8Array): Promise<void>
+  /** Sets a broken file aside under a name that is kept. */
+  setAside(name: string): Promise<string>
+  remove(name: string): Promise<void>
+}
+
+/** Why a connection ended, as far as the transport can tell. */
+export type Disconnect = 'closed' | 'refused' | 'reset' | 'local'
+
+/**
+ * The control plane between agents: topics, requests, who is connected. libp2p is one implementation (agent/transport), the simulator
+ * another; one contract suite holds both (test/contract/transport). Delivery of `publish` is best effort, without order. The transport
+ * admits members only: what comes from a node has been proven to come from it.
+ */
+export interface Transport {
+  readonly self: NodeId
+  start(handlers: TransportHandlers): Promise<void>
+  stop(): Promise<void>
+  publish(topic: string, bytes: Uint8Array): void
+  subscribe(topic: string): void
+  unsubscribe(topic: string): void
+  /** Rejects with a Fault: 'timeout', or 'unavailable' when not connected or refused. At most limits.requestBytesMax each way. */
+  request(node: NodeId, kind: string, bytes: Uint8Array, timeoutMs: number): Promise<Uint8Array>
+  /** Nodes with an open, admitted connection, sorted. */
+  connected(): readonly NodeId[]
+  /**
+   * Tries to connect now. 'refused' means that the machine answered that nothing listens: the agent is gone. Never throws. The transport
+   * keeps redialling known members by itself (the lower id dials; back-off without end); this is for the detector, which is in a hurry.
+   */
+  dial(node: NodeId): Promise<'connected' | 'refused' | 'unreachable'>
+}
+
+export interface TransportHandlers {
+  onMessage(topic: string, from: NodeId, bytes: Uint8Array): void
+  /** The answer; a rejection is told to the caller as 'unavailable' with its message. */
+  onRequest(from: NodeId, kind: string, bytes: Uint8Array): Promise<Uint8Array>
+  onConnected(node: NodeId): void
+  onDisconnected(node: NodeId, why: Disconnect): void
+}
+
+/** A change to write: value null deletes. */
+export interface Write<K extends Kind = Kind> {
+  readonly scope: Scope
+  readonly kind: K
+  readonly id: string
+  readonly value: Values[K] | null
+  /** Refuse with 'stale' unless this is the version held here. */
+  readonly expect?: Version
+}
+
+/** What loops and the API do to the replicated state. */
+export interface Writer {
+  /** Applies here at once and publishes; durable soon (own journal, then gossip). For what one node says of itself. */
+  put<K extends Kind>(write: Write<K>): Version
+  /**
+   * Applies, publishes, and resolves when it is fsynced here and on one more live member, at most 1 s later: `held` says which.
+   * All writes of one call get their place in the log together.
+   */
+  commit(
+    writes: readonly Write[],
+  ): Promise<{ readonly versions: readonly Version[]; readonly held: 'members' | 'here-only' }>
+}
+
+// ---- runtime ----
+
+/** Everything a runtime needs to start one task: decided, resolved, no templates left. */
+export interface TaskPlan {
+  readonly task: TaskId
+  readonly service: ServiceId
+  readonly serviceName: string
+  readonly slot: Slot
+  /** `<service>.<slot>.<task id>`. */
+  readonly name: string
+  readonly image: string
+  readonly command: readonly string[]
+  readonly args: readonly string[]
+  /** Complete environment; the runtime adds nothing but PATH, HOME, LANG, TZ when absent. */
+  readonly env: Readonly<Record<string, string>>
+  readonly dir: string | undefined
+  readonly user: string | undefined
+  readonly hostname: string
+  readonly labels: Readonly<Record<string, string>>
+  readonly stopSignal: string
+  readonly stopGraceMs: number
+  /** Lines of the task's /etc/hosts; the runtime gives the task a private one where it can, and says through `hostsFile` where. */
+  readonly attachment: Attachment
+}
+
+export interface Exit {
+  readonly code: number | undefined
+  readonly signal: string | undefined
+  /** Last line of stderr, at most 200 characters, for `service ps`. */
+  readonly lastLine: string
+  readonly atMs: number
+}
+
+/** A task as a runtime sees it, also after a restart of the agent. */
+export interface ObservedTask {
+  readonly task: TaskId
+  readonly service: ServiceId
+  readonly slot: Slot
+  readonly pid: number | undefined
+  readonly running: boolean
+  readonly exit: Exit | undefined
+  /** The attachment it was started with, so that it can be adopted. */
+  readonly attachment: Attachment
+}
+
+export interface LogQuery {
+  readonly follow: boolean
+  /** Lines from the end; undefined: all. */
+  readonly tail: number | undefined
+  /** Wall ms. */
+  readonly sinceMs: number | undefined
+  readonly signal: AbortSignal
+}
+
+export interface LogLine {
+  readonly task: TaskId
+  readonly stream: 'stdout' | 'stderr'
+  readonly atMs: number
+  readonly text: string
+}
+
+export interface Runtime {
+  readonly name: 'process' | 'docker'
+  /** Whether this node has the program or image: undefined, or a sentence that says what is missing. */
+  missing(image: string): Promise<string | undefined>
+  /** Rejects with a Fault ('program-missing', 'invalid', …). Starting a task that runs is an error of the caller. */
+  start(plan: TaskPlan): Promise<{ readonly pid: number | undefined }>
+  /** Stop signal to the whole process group, SIGKILL after the grace. Resolves when it has ended; of an unknown task at once. */
+  stop(task: TaskId, options: { readonly signal: string; readonly graceMs: number }): Promise<void>
+  /** Found again from disk at the first call after start of the agent. */
+  list(): Promise<readonly ObservedTask[]>
+  onExit(listener: (task: TaskId, exit: Exit) => void): void
+  /** Runs a health command in the task's surroundings. Output is capped at 4 KB. */
+  exec(
+    task: TaskId,
+    argv: readonly string[],
+    timeoutMs: number,
+  ): Promise<{ readonly code: number; readonly output: string }>
+  logs(task: TaskId, query: LogQuery): AsyncIterable<LogLine>
+  /** Forgets an ended task and deletes what it left on disk. */
+  remove(task: TaskId): Promise<void>
+  close(): Promise<void>
+}
+
+// ---- data plane ----
+
+export interface AttachmentPort {
+  readonly protocol: Protocol
+  readonly target: number
+  readonly actual: number
+}
+
+/** What a data plane gave a task before its start; written to its records and environment. */
+export interface Attachment {
+  /** Address on its node where its ports answer. */
+  readonly host: string
+  readonly ports: readonly AttachmentPort[]
+  /** The task's own resolver, address:port. */
+  readonly resolver: string | undefined
+  /** Path of a hosts file kept up to date for this task, to be bound over /etc/hosts. */
+  readonly hostsFile: string | undefined
+}
+
+export interface AttachRequest {
+  readonly task: TaskId
+  readonly service: ServiceId
+  readonly serviceName: string
+  readonly slot: Slot
+  readonly networks: readonly { readonly network: NetworkId; readonly address: string }[]
+  readonly targets: readonly { readonly protocol: Protocol; readonly target: number }[]
+  /** Label grapevine.port=fixed, and host-mode ports: the actual port must be this one. */
+  readonly fixed: ReadonlyMap<number, number>
+}
+
+export interface Dataplane {
+  readonly name: 'userspace' | 'linux'
+  /** Reserves addresses and ports. Rejects with 'port-taken' when a fixed port is not free. */
+  attach(request: AttachRequest): Promise<Attachment>
+  /** Takes over what an earlier run of the agent attached. */
+  adopt(request: AttachRequest, attachment: Attachment): Promise<void>
+  detach(task: TaskId): Promise<void>
+  /** Makes the table so; idempotent; resolves when new flows obey it. What could not be done is in the result, never thrown. */
+  apply(routes: Routes): Promise<readonly ApplyProblem[]>
+  /** An endpoint that refused or did not accept a flow was seen here. */
+  onTrouble(listener: (task: TaskId, why: 'refused' | 'timeout') => void): void
+  /** Whether a TCP port of a local task accepts: the readiness of tasks without a health check. */
+  accepts(host: string, port: number, timeoutMs: number): Promise<boolean>
+  close(): Promise<void>
+}
+
+/** For instance: port 8080 is bound by another program on 192.0.2.1. */
+export interface ApplyProblem {
+  readonly protocol: Protocol
+  readonly port: number
+  readonly service: ServiceId
+  readonly sentence: string
+}
+
+// ---- health as the reconcile loop sees it ----
+
+export type HealthStatus = 'none' | 'starting' | 'healthy' | 'unhealthy'
+
+export interface HealthChecker {
+  watch(task: TaskId, check: Health, listener: (status: HealthStatus, output: string) => void): void
+  unwatch(task: TaskId): void
+}
+
+/** Something that happened, for `vine events` and the timeline of the demo. Kept in a ring; never part of the replicated state. */
+export interface NodeEvent {
+  readonly atMs: number
+  readonly type: 'node' | 'service' | 'network' | 'task' | 'cluster'
+  readonly action: string
+  /** Id of what it happened to, and its name. */
+  readonly id: string
+  readonly name: string
+  /** A sentence with cause and observer: `n3 dead: refused, confirmed by n2, 214 ms after its last answer`. */
+  readonly sentence: string
+  readonly attributes: Readonly<Record<string, string>>
+}
+
+export interface Events {
+  emit(event: Omit<NodeEvent, 'atMs'>): void
+}
