@@ -1,0 +1,46 @@
+// Which foreign programs a test leans on. In CI (CI=true) every one of them must be there, so a missing one fails the test;
+// on a developer's machine the test is reported as skipped, with the command that installs the program, and test/run.ts lists
+// these sentences at its end. test/tools.json names each program and its Debian package; .ci/setup.mjs installs them in CI.
+import { accessSync, constants, readFileSync } from 'node:fs'
+import { delimiter, join } from 'node:path'
+import { TestRunner } from 'vitest'
+
+/** Debian keeps servers and kernel tools in sbin, which is not on an ordinary user's PATH. */
+const SBIN = ['/usr/sbin', '/sbin', '/usr/local/sbin']
+
+/**
+ * Called first in a test: `const dig = needs('dig')`. Returns the program's absolute path, or ends the test: as a failure in
+ * CI, as skipped elsewhere.
+ */
+export function needs(tool: string): string {
+  const path = find(tool)
+  if (path !== undefined) return path
+  const sentence = `needs ${tool}: apt install ${packageOf(tool)}`
+  if (process.env.CI === 'true') throw new Error(sentence)
+  const test = TestRunner.getCurrentTest()
+  if (test === undefined) throw new Error(`needs('${tool}') is called outside of a test`)
+  return test.context.skip(sentence)
+}
+
+function find(tool: string): string | undefined {
+  for (const folder of [...(process.env.PATH ?? '').split(delimiter), ...SBIN]) {
+    if (folder === '') continue
+    const path = join(folder, tool)
+    try {
+      accessSync(path, constants.X_OK)
+      return path
+    } catch {
+      // Not in this folder: the next one decides.
+    }
+  }
+  return undefined
+}
+
+function packageOf(tool: string): string {
+  const packages: Readonly<Record<string, string>> = JSON.parse(
+    readFileSync(join(import.meta.dirname, 'tools.json'), 'utf8'),
+  )
+  const name = packages[tool]
+  if (name === undefined) throw new Error(`${tool} is missing in test/tools.json`)
+  return name
+}
