@@ -34,10 +34,10 @@ export interface Times {
 
 export const presets: Readonly<Record<Preset, Times>> = {
   local: {
-    probeEveryMs: 400,
+    probeEveryMs: 200,
     probeTimeoutMs: 250,
     suspicionMaxMs: 3_000,
-    suspicionMinMs: 1_500,
+    suspicionMinMs: 1_600,
     refusedTwiceMs: 100,
     gossipBatchMs: 20,
     syncEveryMs: 3_000,
