@@ -53,11 +53,9 @@ async function install() {
     if (line.includes('http fetch GET 200') && line.includes('.tgz')) fetched += 1
     if (/^npm (error|ERR!)/.test(line)) errors.push(line)
   })
-  const shown = progress(() => {
-    const where =
-      fetched < total ? `fetched ${fetched} of ${total} packages` : `fetched all ${total} packages, unpacking`
-    return `${where}, ${megabytesWritten(npm.pid)}${seconds(started)} s`
-  })
+  const shown = progress(
+    () => `fetched ${fetched} of about ${total} packages, ${megabytesWritten(npm.pid)}${seconds(started)} s`,
+  )
   const end = await ended(npm)
   shown.stop()
   if (end !== undefined) throw npmFailure(end, errors, registry)
@@ -97,7 +95,7 @@ function agrees() {
   })
 }
 
-/** How many packages this platform takes, and which Node is among them (undefined where npm has none for it). */
+/** How many packages this platform takes (about: what only an unfit one would bring is counted too), and which Node is among them (undefined where npm has none for it). */
 function wanted() {
   const packages = lockedPackages()
   const node = Object.entries(packages).find(([path]) => NODE_PACKAGE.test(path))

@@ -5,6 +5,13 @@ import { accessSync, constants, readFileSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { TestRunner } from 'vitest'
 
+declare module 'vitest' {
+  interface TaskMeta {
+    /** The sentence of needs(), for the list that test/run.ts prints. */
+    needs?: string
+  }
+}
+
 /** Debian keeps servers and kernel tools in sbin, which is not on an ordinary user's PATH. */
 const SBIN = ['/usr/sbin', '/sbin', '/usr/local/sbin']
 
@@ -19,6 +26,7 @@ export function needs(tool: string): string {
   if (process.env.CI === 'true') throw new Error(sentence)
   const test = TestRunner.getCurrentTest()
   if (test === undefined) throw new Error(`needs('${tool}') is called outside of a test`)
+  test.meta.needs = sentence
   return test.context.skip(sentence)
 }
 

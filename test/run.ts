@@ -1,0 +1,149 @@
+// What `npm test` runs: the form of the code, then the layers of tests from the quick to the slow. Stages that do not compete
+// for a clock run side by side, the others one after another. It ends with one plain line, `N passed, N failed[, N skipped]`,
+// the sum over all stages, whatever happened: a stage that crashes or takes too long counts as a failure.
+// `npm test -- unit sim` runs the stages named.
+import { spawn } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { addTallies, type Tally, tallyOfReport } from './tally.ts'
+
+interface Stage {
+  readonly name: string
+  readonly asks: string
+  readonly command: readonly string[]
+  /** Where vitest leaves its report; a stage without one is one test, passed or failed by its exit code. */
+  readonly report?: string
+}
+
+/** 9.5 min: `npm test` promises to end within 10, and ending processes takes some seconds. */
+const TOTAL_MAX_MS = 570_000
+/** 5 s between asking a stage to stop and ending it with all its children. */
+const STOP_GRACE_MS = 5_000
+
+const root = join(import.meta.dirname, '..')
+const bin = join(root, 'node_modules', '.bin')
+const reports = mkdtempSync(join(tmpdir(), 'grapevine-test-'))
+const started = performance.now()
+const running = new Set<(why: string) => void>()
+
+/** Groups run one after another, the stages of a group side by side. */
+const groups: readonly (readonly Stage[])[] = [
+  [
+    { name: 'types', asks: 'do the types hold?', command: ['tsc', '-p', '.'] },
+    {
+      name: 'form',
+      asks: 'is it formatted and free of known slips?',
+      command: ['biome', 'check', '--error-on-warnings'],
+    },
+    layer('tidy', 'is the form kept?'),
+  ],
+  [layer('unit', 'is the decision right?')],
+  [layer('contract', 'do the real and the simulated part behave alike?')],
+  [layer('sim', 'does a cluster keep its promises?')],
+  [layer('e2e', 'does it work with real processes and sockets?', 'test/vitest.e2e.config.ts')],
+]
+
+process.exitCode = await main(process.argv.slice(2))
+
+async function main(names: readonly string[]): Promise<number> {
+  const known = groups.flat().map((stage) => stage.name)
+  const unknown = names.filter((name) => !known.includes(name))
+  if (unknown.length > 0) {
+    say(`There is no stage ${unknown.join(', ')}. Stages: ${known.join(', ')}`)
+    return closing({ passed: 0, failed: 1, skipped: 0, needs: [] })
+  }
+  const stopAll = (why: string) => {
+    for (const stop of running) stop(why)
+  }
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => stopAll(`stopped by ${signal}`))
+  const alarm = setTimeout(() => stopAll('stopped: npm test may take 10 min in all'), TOTAL_MAX_MS)
+  const tallies: Tally[] = []
+  try {
+    for (const group of groups) {
+      const chosen = group.filter((stage) => names.length === 0 || names.includes(stage.name))
+      tallies.push(...(await Promise.all(chosen.map((stage) => run(stage, chosen.length > 1)))))
+    }
+  } finally {
+    clearTimeout(alarm)
+    rmSync(reports, { recursive: true, force: true })
+  }
+  return closing(addTallies(tallies))
+}
+
+/** Runs one stage. Side by side the output is kept until the stage ends, so that lines of two stages never mix. */
+async function run(stage: Stage, sideBySide: boolean): Promise<Tally> {
+  const began = performance.now()
+  if (began - started >= TOTAL_MAX_MS) return crashed(stage, 'not begun: npm test may take 10 min in all')
+  const heading = `\n== ${stage.name}: ${stage.asks}`
+  if (!sideBySide) say(heading)
+  const [command = '', ...args] = stage.command
+  const child = spawn(join(bin, command), args, {
+    cwd: root,
+    env: { ...process.env, PATH: `${bin}:${process.env.PATH ?? ''}` },
+    // A group of its own, so that nothing a test started outlives a stage that had to be stopped.
+    detached: true,
+    stdio: ['ignore', sideBySide ? 'pipe' : 'inherit', sideBySide ? 'pipe' : 'inherit'],
+  })
+  let output = ''
+  for (const stream of [child.stdout, child.stderr]) stream?.setEncoding('utf8').on('data', (text) => (output += text))
+  let stopped: string | undefined
+  const stop = (why: string) => {
+    stopped ??= why
+    signalGroup(child.pid, 'SIGTERM')
+    setTimeout(() => signalGroup(child.pid, 'SIGKILL'), STOP_GRACE_MS).unref()
+  }
+  running.add(stop)
+  const end = await new Promise<string | undefined>((resolve) => {
+    child.on('error', (error) => resolve(`could not be started: ${error.message}`))
+    child.on('close', (code, signal) => resolve(code === 0 ? undefined : `ended with ${signal ?? `exit code ${code}`}`))
+  })
+  running.delete(stop)
+  if (sideBySide) say(heading)
+  if (output.trim() !== '') say(output.trimEnd())
+  say(`-- ${stage.name}: ${((performance.now() - began) / 1000).toFixed(1)} s`)
+  if (stopped !== undefined) return crashed(stage, stopped)
+  if (stage.report === undefined) {
+    return { passed: end === undefined ? 1 : 0, failed: end === undefined ? 0 : 1, skipped: 0, needs: [] }
+  }
+  const tally = tallyOfReport(stage.report, root)
+  if (tally === undefined) return crashed(stage, end ?? 'left no report')
+  // Vitest also ends badly for what no test owns: an unhandled rejection, a file that does not load.
+  return end !== undefined && tally.failed === 0 ? addTallies([tally, crashed(stage, end)]) : tally
+}
+
+function crashed(stage: Stage, why: string): Tally {
+  say(`-- ${stage.name} ${why}`)
+  return { passed: 0, failed: 1, skipped: 0, needs: [] }
+}
+
+function signalGroup(pid: number | undefined, signal: NodeJS.Signals): void {
+  if (pid === undefined) return
+  try {
+    process.kill(-pid, signal)
+  } catch {
+    // The group has ended by itself.
+  }
+}
+
+function layer(name: string, asks: string, config = 'test/vitest.config.ts'): Stage {
+  const report = join(reports, `${name}.json`)
+  const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${report}`]
+  return {
+    name,
+    asks,
+    report,
+    command: ['vitest', 'run', '--config', config, `test/${name}/`, '--passWithNoTests', ...reporters],
+  }
+}
+
+function closing(total: Tally): number {
+  if (total.needs.length > 0) say(`\nSkipped here, run in CI:\n${total.needs.map((need) => `  ${need}`).join('\n')}`)
+  const skipped = total.skipped > 0 ? `, ${total.skipped} skipped` : ''
+  say(`\n${total.passed} passed, ${total.failed} failed${skipped}`)
+  return total.failed === 0 ? 0 : 1
+}
+
+function say(text: string): void {
+  process.stdout.write(`${text}\n`)
+}

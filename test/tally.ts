@@ -1,0 +1,64 @@
+// Reads what one stage of test/run.ts achieved from vitest's JSON report. It must never call a run green that was not whole:
+// a file that did not load counts as a failure though it holds no failed test.
+import { existsSync, readFileSync } from 'node:fs'
+import { relative } from 'node:path'
+
+export interface Tally {
+  readonly passed: number
+  readonly failed: number
+  readonly skipped: number
+  /** Sentences of test/needs.ts with the tests that were skipped for them. */
+  readonly needs: readonly string[]
+}
+
+/** The part of vitest's report that is read here. */
+interface Report {
+  readonly testResults: readonly {
+    readonly name: string
+    readonly status: string
+    readonly assertionResults: readonly {
+      readonly status: string
+      readonly fullName: string
+      readonly meta?: { readonly needs?: string }
+    }[]
+  }[]
+}
+
+/** Undefined when there is no readable report: the stage crashed. */
+export function tallyOfReport(file: string, root: string): Tally | undefined {
+  if (!existsSync(file)) return undefined
+  try {
+    return tally(JSON.parse(readFileSync(file, 'utf8')), root)
+  } catch {
+    return undefined
+  }
+}
+
+export function tally(report: Report, root: string): Tally {
+  return addTallies(
+    report.testResults.map((file) => {
+      const count = (...statuses: readonly string[]) =>
+        file.assertionResults.filter((test) => statuses.includes(test.status)).length
+      const failed = count('failed')
+      const passed = count('passed')
+      return {
+        passed,
+        failed: failed === 0 && file.status === 'failed' ? 1 : failed,
+        skipped: file.assertionResults.length - passed - failed,
+        needs: file.assertionResults.flatMap((test) =>
+          test.meta?.needs === undefined ? [] : [`${test.meta.needs} (${relative(root, file.name)}: ${test.fullName})`],
+        ),
+      }
+    }),
+  )
+}
+
+export function addTallies(tallies: readonly Tally[]): Tally {
+  const sum = (key: 'passed' | 'failed' | 'skipped') => tallies.reduce((total, tally) => total + tally[key], 0)
+  return {
+    passed: sum('passed'),
+    failed: sum('failed'),
+    skipped: sum('skipped'),
+    needs: tallies.flatMap((tally) => tally.needs),
+  }
+}

@@ -1,0 +1,79 @@
+// Who may import whom: `protocol <- core <- loops <- node <- main`, edges beside each other and never into each other (design.md 2).
+// A folder of agent/ that is not named here is an edge. Types count like values: what a file knows is what it names.
+import { posix } from 'node:path'
+import { type Breach, importsOf, type Source } from './source.ts'
+
+/** What each part that is not an edge may import. `shell` is any file directly in agent/ that is not a part of its own. */
+const MAY: Readonly<Record<string, readonly string[]>> = {
+  protocol: [],
+  presets: ['protocol'],
+  fault: ['protocol'],
+  core: ['protocol', 'presets'],
+  world: ['protocol', 'core', 'presets', 'fault'],
+  trust: ['protocol', 'core', 'fault'],
+  view: ['protocol', 'core', 'presets', 'world', 'fault'],
+  journal: ['protocol', 'core', 'presets', 'world', 'fault', 'view'],
+  loops: ['protocol', 'core', 'presets', 'world', 'fault', 'view'],
+  shell: ['protocol', 'core', 'presets', 'world', 'fault', 'view'],
+}
+/** Keys and signatures are named by every edge that proves or checks who speaks; they know no edge themselves. */
+const EDGE_MAY = ['protocol', 'core', 'presets', 'world', 'fault', 'view', 'trust', 'shell']
+/** Files of agent/ that are parts by themselves, and folders that are no edges. */
+const OWN_FILES = ['presets', 'fault', 'world', 'view', 'journal', 'node', 'main']
+const OWN_FOLDERS = ['core', 'trust', 'loops']
+/** Edges that come in two implementations, which know their common folder but not each other. */
+const SPLIT_EDGES = ['dataplane', 'runtime']
+/** The command line knows the swarm through its API only: the client, and the shapes that the API answers with. */
+const API_FOR_CLIENTS = /^agent\/api\/(client|shapes|types)(\/|\.ts$)/
+const CLIENT_ONLY = ['edge cli', 'edge demo']
+const CLIENT_MAY = ['protocol', 'presets', 'fault', 'shell']
+
+export function arrows(files: readonly Source[]): readonly Breach[] {
+  return files.flatMap((file) =>
+    importsOf(file.text).flatMap(({ from }) => {
+      const why = from.startsWith('.') ? wrongWay(file.path, from) : wrongPackage(file.path, from)
+      return why === undefined ? [] : [`${file.path} imports ${from}: ${why}`]
+    }),
+  )
+}
+
+function wrongWay(path: string, from: string): string | undefined {
+  const target = posix.join(posix.dirname(path), from)
+  const [own, other] = [partOf(path), partOf(target)]
+  if (own === undefined || own === other) return undefined
+  if (other === undefined) return target.startsWith('test/') ? 'the program knows nothing of its tests' : undefined
+  if (own === 'main') return undefined
+  if (own === 'node') return isClient(other) || other === 'main' ? 'node.ts runs without the command line' : undefined
+  if (other === 'node' || other === 'main') return 'only node.ts and main.ts compose'
+  if (isClient(own)) {
+    if (API_FOR_CLIENTS.test(target) || isClient(other) || CLIENT_MAY.includes(other)) return undefined
+    return 'it may use the API client only'
+  }
+  if (own.startsWith('edge ') && other.startsWith('edge ')) {
+    return own.startsWith(`${other}/`) || other.startsWith(`${own}/`) ? undefined : 'edges never import each other'
+  }
+  const may = own.startsWith('edge ') ? EDGE_MAY : (MAY[own] ?? [])
+  return may.includes(other) ? undefined : `${own} may import only ${may.join(', ') || 'itself'}`
+}
+
+function wrongPackage(path: string, from: string): string | undefined {
+  const libp2p = from === 'libp2p' || from.startsWith('@libp2p/') || from.startsWith('@chainsafe/')
+  if (libp2p && !path.startsWith('agent/transport/')) return 'libp2p stays in agent/transport/'
+  return undefined
+}
+
+function isClient(part: string): boolean {
+  return CLIENT_ONLY.includes(part)
+}
+
+/** The part a path belongs to; undefined outside of protocol/ and agent/. */
+function partOf(path: string): string | undefined {
+  const [top, second = '', third = ''] = path.split('/')
+  if (top === 'protocol') return 'protocol'
+  if (top !== 'agent') return undefined
+  if (second.endsWith('.ts')) return OWN_FILES.includes(second.slice(0, -3)) ? second.slice(0, -3) : 'shell'
+  if (OWN_FOLDERS.includes(second)) return second
+  return SPLIT_EDGES.includes(second) && third !== '' && !third.endsWith('.ts')
+    ? `edge ${second}/${third}`
+    : `edge ${second}`
+}
