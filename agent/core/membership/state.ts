@@ -76,8 +76,8 @@ export interface Effects {
   dial: { readonly node: NodeId; readonly second: boolean; readonly afterMs: number }
   /** Ask others whether they are refused too. */
   confirm: { readonly node: NodeId; readonly helpers: readonly NodeId[] }
-  /** This node's belief changed. */
-  report: { readonly entry: Entry; readonly was: Liveness; readonly by: NodeId }
+  /** This node's belief changed; `was` is undefined for a member that is new here. */
+  report: { readonly entry: Entry; readonly was: Liveness | undefined; readonly by: NodeId }
 }
 export type Effect = { [K in keyof Effects]: { readonly do: K } & Effects[K] }[keyof Effects]
 

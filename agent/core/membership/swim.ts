@@ -347,7 +347,7 @@ function revived(entry: Entry): Entry {
 /** Puts an entry in place and reports when its liveness is news. */
 function change(state: Swim, entry: Entry, by: NodeId): Stepped {
   const was = state.entries.get(entry.node)?.liveness
-  const effects: readonly Effect[] = was === entry.liveness ? [] : [{ do: 'report', entry, was: was ?? 'dead', by }]
+  const effects: readonly Effect[] = was === entry.liveness ? [] : [{ do: 'report', entry, was, by }]
   return { state: withEntry(state, entry), effects }
 }
 
