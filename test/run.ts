@@ -25,6 +25,8 @@ const root = join(import.meta.dirname, '..')
 const bin = join(root, 'node_modules', '.bin')
 const reports = mkdtempSync(join(tmpdir(), 'grapevine-test-'))
 const started = performance.now()
+/** A stage cannot see our terminal while its output is kept, and some colour a pipe when CI is set: say which it is. */
+const colour = process.stdout.isTTY && !process.env.NO_COLOR ? { FORCE_COLOR: '1' } : { NO_COLOR: '1' }
 const running = new Set<(why: string) => void>()
 
 /** Groups run one after another, the stages of a group side by side. */
@@ -80,7 +82,7 @@ async function run(stage: Stage, sideBySide: boolean): Promise<Tally> {
   const [command = '', ...args] = stage.command
   const child = spawn(join(bin, command), args, {
     cwd: root,
-    env: { ...process.env, PATH: `${bin}:${process.env.PATH ?? ''}` },
+    env: { ...process.env, ...colour, PATH: `${bin}:${process.env.PATH ?? ''}` },
     // A group of its own, so that nothing a test started outlives a stage that had to be stopped.
     detached: true,
     stdio: ['ignore', sideBySide ? 'pipe' : 'inherit', sideBySide ? 'pipe' : 'inherit'],

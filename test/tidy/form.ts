@@ -5,7 +5,7 @@ import { type Breach, codeOf, importsOf, lineOf, type Source } from './source.ts
 /** Clock, chance and IO have no place where decisions are made: they come in as arguments (style.md, core and shell). */
 const PURE = /^(protocol\/|agent\/core\/|agent\/loops\/|agent\/(view|presets)\.ts$)/
 const IMPURE =
-  /(?<![.\w])(Date|performance|globalThis|setTimeout|setInterval|setImmediate|queueMicrotask|randomUUID|getRandomValues|process)\b(?!\s*[:?])|\bMath\.random\b/g
+  /(?<!\.)\b(?:Date|performance|process)\b(?!\s*\??:)|\b(?:globalThis|setTimeout|setInterval|setImmediate|queueMicrotask|randomUUID|getRandomValues)\b|\bMath\.random\b/g
 
 export function pureDecisions(files: readonly Source[]): readonly Breach[] {
   return files
