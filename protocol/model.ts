@@ -169,6 +169,10 @@ export const taskSchema = z.looseObject({
   degraded: z.boolean().optional(),
   /** Nodes that did not confirm the drain before the stop signal was sent. */
   drainMissing: z.array(id).max(few).optional(),
+  /** Its node drains and stops it: it holds its slot no more, and is desired to be shut down. */
+  stopping: z.boolean().optional(),
+  /** Its node offers it to this node, which may start a task that `replaces` it (rebalance). */
+  moveTo: id.optional(),
 })
 
 /** Where one task serves, and under which names, on one network. One writer: the task's node. */

@@ -69,6 +69,7 @@ export const taskTemplateSchema = z.looseObject({
       Constraints: words.nullish(),
       Preferences: z.array(z.looseObject({ Spread: z.looseObject({ SpreadDescriptor: text }).optional() })).nullish(),
       MaxReplicas: z.number().int().nonnegative().optional(),
+      Platforms: z.array(z.looseObject({ OS: text.optional(), Architecture: text.optional() })).nullish(),
     })
     .nullish(),
   Networks: z.array(networkAttachmentSchema).max(limits.listItemsMax).nullish(),

@@ -26,6 +26,8 @@ export interface Wanted {
   readonly health: Health | undefined
   readonly restart: Restart
   readonly constraints: readonly string[]
+  /** Empty: any. An empty word in one means any there. */
+  readonly platforms: readonly { readonly os: string; readonly arch: string }[]
   readonly spreadOver: readonly string[]
   /** 0: no limit. */
   readonly maxPerNode: number
@@ -105,6 +107,7 @@ function read(id: ServiceId, value: ServiceValue): Wanted {
     health: readHealth(container.Healthcheck),
     restart: readRestart(spec),
     constraints: placement?.Constraints ?? [],
+    platforms: (placement?.Platforms ?? []).map((p) => ({ os: p.OS ?? '', arch: p.Architecture ?? '' })),
     spreadOver: (placement?.Preferences ?? []).flatMap((p) => p.Spread?.SpreadDescriptor ?? []),
     maxPerNode: placement?.MaxReplicas ?? 0,
     reserved: {
