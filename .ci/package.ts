@@ -35,9 +35,10 @@ const archive = join(dist, `${name}.tar.gz`)
 const started = performance.now()
 
 /** Folders of a package that nothing loads at run time. */
-const UNUSED_FOLDERS = /^(docs?|examples?|tests?|__tests__|benchmarks?|\.github|include|share|man|src\/.*|\.bin)$/
-/** Declarations, maps and prose. Licences stay: they go with every copy. */
-const UNUSED_FILES = /(\.d\.[cm]?ts|\.[cm]?ts|\.map|\.md|\.markdown|\.flow|\.tsbuildinfo|\.yml|\.h|\.gyp|\.cc)$/i
+const UNUSED_FOLDERS = /^(docs?|examples?|tests?|__tests__|benchmarks?|\.github|include|share|man|\.bin)$/
+/** Declarations, maps, prose, and libp2p's bundles for browsers. Licences stay: they go with every copy. */
+const UNUSED_FILES =
+  /(\.[cm]?ts|\.map|\.md|\.markdown|\.flow|\.tsbuildinfo|\.yml|\.h|\.gyp|\.cc|\.wat|\/dist\/index\.min\.js)$/i
 const LICENCES = /^(licen[cs]e|notice|copying|patents)/i
 
 try {
