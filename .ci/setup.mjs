@@ -152,7 +152,7 @@ function proveNode(version) {
 
 function npmFailure(end, errors, registry) {
   const text = [end, ...errors].join('\n')
-  const told = errors.filter((line) => !line.includes('A complete log')).slice(0, 8)
+  const told = errors.filter((line) => !/A complete log|error\s*$|error\s+at /.test(line)).slice(0, 6)
   const message = [`npm ci ${end}`, ...told.map((line) => `  ${line}`)].join('\n')
   return new SetupError(message, npmFix(text, registry))
 }

@@ -21,7 +21,7 @@ export function progress(line) {
   let last = ''
   const print = () => {
     const text = `  ${line()}`
-    if (terminal) process.stderr.write(`\r\x1b[K${text.slice(0, (process.stderr.columns ?? 80) - 1)}`)
+    if (terminal) process.stderr.write(`\r\x1b[K${text.slice(0, (process.stderr.columns || 80) - 1)}`)
     else if (text !== last) say(text)
     last = text
   }
