@@ -2,6 +2,9 @@
  * Interfaces of the outside. Everything a node needs that is not a decision comes through one of these, so that `createNode(world, config)`
  * runs the same in production and, on virtual time, in the simulator. Types only.
  */
+import type { Duplex } from 'node:stream'
+import type { Flow, FlowHandler, ResetReason } from '../protocol/flow.ts'
+import type { FlowTarget, TaskTarget } from '../protocol/flow-open.ts'
 import type { Version } from '../protocol/hlc.ts'
 import type { NetworkId, NodeId, ServiceId, Slot, TaskId } from '../protocol/ids.ts'
 import type { Kind, Protocol, Scope, Values } from '../protocol/model.ts'
@@ -101,6 +104,49 @@ export interface Writer {
   commit(
     writes: readonly Write[],
   ): Promise<{ readonly versions: readonly Version[]; readonly held: 'members' | 'here-only' }>
+}
+
+// ---- mesh ----
+
+/**
+ * Encrypted connections between agents that carry flows: forwarded traffic, relayed API calls, logs (design.md 2). Both ends check at
+ * each new flow that the other is a member. agent/mesh is the implementation.
+ */
+export interface Mesh {
+  /** Where it listens, for the member record. */
+  readonly listening: readonly { readonly host: string; readonly port: number }[]
+  /**
+   * Asks a node for a flow. `handler.onAccepted` brings the flow; until then nothing may be sent. A failure is `handler.onReset`, never
+   * from within this call. After `cancel` the handler hears nothing more.
+   */
+  open(node: NodeId, target: FlowTarget, handler: FlowHandler): MeshOpening
+  /** Who takes flows to tasks of this node: a handler, or why not. The last listener counts. */
+  onFlow(listener: (flow: Flow, target: TaskTarget, from: NodeId) => FlowHandler | ResetReason): void
+  /** A stream to the other agent's API. Rejects with 'unavailable'. */
+  openStream(node: NodeId): Promise<Duplex>
+  onStream(listener: (stream: Duplex, from: NodeId) => void): void
+  /** The node is dead: its flows end now, and say so. A new flow dials it again. */
+  nodeLost(node: NodeId): void
+  /** The node was removed: all its connections are closed. */
+  closeNode(node: NodeId): void
+  counters(): MeshCounters
+  close(): Promise<void>
+}
+
+export interface MeshOpening {
+  cancel(): void
+}
+
+export interface MeshCounters {
+  /** Connections to other agents now; the rest are totals. */
+  readonly links: number
+  readonly linksLost: number
+  readonly flowsOpened: number
+  readonly flowsTaken: number
+  /** Connections refused because their key is no member's, or they were not ours at all. */
+  readonly strangers: number
+  /** Connections closed because the other end broke the protocol. */
+  readonly violations: number
 }
 
 // ---- runtime ----

@@ -1,0 +1,175 @@
+/**
+ * What went through: counters for each service and endpoint, the flows that are open, and a log of those that ended and why.
+ *
+ * The log answers one question after a fault: was a failed request open on the lost node before it was lost. Nothing here decides.
+ */
+import type { NodeId, ServiceId, TaskId } from '../../../protocol/ids.ts'
+import type { Clock } from '../../world.ts'
+
+/** 4,096 ended flows are kept: a minute of a busy node, half a megabyte. */
+const logMax = 4_096
+
+/** One flow. The bytes grow while it is open: the relays write them, readers read. */
+export interface FlowRecord {
+  readonly id: number
+  readonly protocol: 'tcp' | 'udp'
+  /** `address:port` of the client. */
+  readonly client: string
+  /** Node whose listener the client reached. */
+  readonly entry: NodeId
+  readonly service: ServiceId
+  readonly task: TaskId
+  /** Node that runs the task. */
+  readonly node: NodeId
+  /** Wall ms at which the hosting agent said that the task accepted. */
+  readonly openedMs: number
+  /** From the client to the task, and back. */
+  bytesIn: number
+  bytesOut: number
+  endedMs: number | undefined
+  /** Why it ended; 'finished' is in good order. Undefined while it is open. */
+  cause: string | undefined
+}
+
+export interface Tally {
+  connections: number
+  /** Attempts that did not lead to an open flow. */
+  failures: number
+  /** Attempts made because another endpoint had failed. */
+  retries: number
+  active: number
+  bytesIn: number
+  bytesOut: number
+}
+
+export interface Counters {
+  readonly services: ReadonlyMap<ServiceId, Readonly<Tally>>
+  readonly tasks: ReadonlyMap<TaskId, Readonly<Tally>>
+  /** Clients that were turned away because no endpoint took them, by service. */
+  readonly refused: ReadonlyMap<ServiceId, number>
+  readonly datagramsDropped: number
+}
+
+export class Ledger {
+  datagramsDropped = 0
+  private readonly self: NodeId
+  private readonly clock: Clock
+  private readonly services = new Map<ServiceId, Tally>()
+  private readonly tasks = new Map<TaskId, Tally>()
+  private readonly refusals = new Map<ServiceId, number>()
+  private readonly open = new Map<number, FlowRecord>()
+  private readonly ended: FlowRecord[] = []
+  private endedNext = 0
+  private nextId = 1
+
+  constructor(self: NodeId, clock: Clock) {
+    this.self = self
+    this.clock = clock
+  }
+
+  opened(flow: {
+    readonly protocol: 'tcp' | 'udp'
+    readonly client: string
+    readonly service: ServiceId
+    readonly task: TaskId
+    readonly node: NodeId
+    readonly entry?: NodeId
+  }): FlowRecord {
+    const record: FlowRecord = {
+      id: this.nextId++,
+      protocol: flow.protocol,
+      client: flow.client,
+      entry: flow.entry ?? this.self,
+      service: flow.service,
+      task: flow.task,
+      node: flow.node,
+      openedMs: this.clock.wall(),
+      bytesIn: 0,
+      bytesOut: 0,
+      endedMs: undefined,
+      cause: undefined,
+    }
+    this.open.set(record.id, record)
+    const service = tally(this.services, record.service)
+    const task = tally(this.tasks, record.task)
+    service.connections++
+    service.active++
+    task.connections++
+    task.active++
+    return record
+  }
+
+  end(record: FlowRecord, cause: string | undefined): void {
+    if (record.endedMs !== undefined) return
+    record.endedMs = this.clock.wall()
+    record.cause = cause ?? 'finished'
+    this.open.delete(record.id)
+    for (const one of [tally(this.services, record.service), tally(this.tasks, record.task)]) {
+      one.active--
+      one.bytesIn += record.bytesIn
+      one.bytesOut += record.bytesOut
+    }
+    this.ended[this.endedNext] = record
+    this.endedNext = (this.endedNext + 1) % logMax
+  }
+
+  failed(service: ServiceId, task: TaskId): void {
+    tally(this.services, service).failures++
+    tally(this.tasks, task).failures++
+  }
+
+  retried(service: ServiceId, task: TaskId): void {
+    tally(this.services, service).retries++
+    tally(this.tasks, task).retries++
+  }
+
+  refused(service: ServiceId): void {
+    this.refusals.set(service, (this.refusals.get(service) ?? 0) + 1)
+  }
+
+  /** Flows of a task that are open here. */
+  active(task: TaskId): number {
+    return this.tasks.get(task)?.active ?? 0
+  }
+
+  /** Open flows, oldest first. */
+  flows(): readonly Readonly<FlowRecord>[] {
+    return [...this.open.values()]
+  }
+
+  /** Ended flows that are still remembered, oldest first. */
+  log(): readonly Readonly<FlowRecord>[] {
+    return [...this.ended.slice(this.endedNext), ...this.ended.slice(0, this.endedNext)]
+  }
+
+  /** Totals with the bytes of open flows in them. */
+  counters(): Counters {
+    const services = copy(this.services)
+    const tasks = copy(this.tasks)
+    for (const record of this.open.values()) {
+      for (const one of [tally(services, record.service), tally(tasks, record.task)]) {
+        one.bytesIn += record.bytesIn
+        one.bytesOut += record.bytesOut
+      }
+    }
+    return { services, tasks, refused: new Map(this.refusals), datagramsDropped: this.datagramsDropped }
+  }
+
+  /** Forgets the tallies of tasks that are gone and have no flow left. */
+  keepTasks(isKnown: (task: TaskId) => boolean): void {
+    for (const [task, one] of this.tasks) if (one.active === 0 && !isKnown(task)) this.tasks.delete(task)
+  }
+}
+
+function tally(tallies: Map<string, Tally>, id: string): Tally {
+  let found = tallies.get(id)
+  if (found === undefined) {
+    found = { connections: 0, failures: 0, retries: 0, active: 0, bytesIn: 0, bytesOut: 0 }
+    tallies.set(id, found)
+  }
+  return found
+}
+
+function copy(tallies: ReadonlyMap<string, Tally>): Map<string, Tally> {
+  return new Map([...tallies].map(([id, one]) => [id, { ...one }]))
+}

@@ -1,0 +1,135 @@
+/**
+ * Moves the bytes of one open flow: between two sockets, or between a socket and a flow of the mesh.
+ *
+ * Half-close, back-pressure and reset pass through in both directions; nothing here picks, dials or times out. By hand and without
+ * promises or pipes, since every byte goes through here (measured in ecosystem.md 4: pipeline() costs half of the connections/s).
+ */
+import type { Socket } from 'node:net'
+import type { Flow, FlowHandler, ResetReason } from '../../../protocol/flow.ts'
+import type { FlowRecord } from './ledger.ts'
+
+/** Called once, when both sides are done; undefined means in good order. */
+export type Ended = (cause: string | undefined) => void
+
+/** Both sockets are connected, half-open allowed; the client's is paused and nobody has read from it. */
+export function relaySockets(client: Socket, task: Socket, record: FlowRecord, ended: Ended): void {
+  let open = 2
+  let cause: string | undefined
+
+  client.on('data', (chunk: Buffer) => {
+    record.bytesIn += chunk.length
+    if (!task.write(chunk)) client.pause()
+  })
+  task.on('data', (chunk: Buffer) => {
+    record.bytesOut += chunk.length
+    if (!client.write(chunk)) task.pause()
+  })
+  client.on('drain', () => task.resume())
+  task.on('drain', () => client.resume())
+  client.on('end', () => task.end())
+  task.on('end', () => client.end())
+  const closed = (socket: Socket, other: Socket, side: 'client' | 'task') => {
+    if (!socket.readableEnded || !socket.writableFinished) {
+      cause ??= socket.errored === null ? 'ended here' : `${side}: ${socket.errored.message}`
+      if (!other.destroyed) other.resetAndDestroy()
+    }
+    open--
+    if (open === 0) ended(cause)
+  }
+  client.on('close', () => closed(client, task, 'client'))
+  task.on('close', () => closed(task, client, 'task'))
+  // An error is told by the close that follows it; without a listener it would end the process.
+  client.on('error', ignore)
+  task.on('error', ignore)
+  client.resume()
+}
+
+/** One end of a flow through the mesh: at the entry node the socket is the client's, at the hosting node the task's. */
+export class SocketFlow implements FlowHandler {
+  private readonly socket: Socket
+  private readonly flow: Flow
+  private readonly side: 'client' | 'task'
+  private readonly record: FlowRecord
+  private readonly ended: Ended
+  /** Bytes in the socket's write queue that are not granted again yet. */
+  private held = 0
+  private socketClosed = false
+  private flowClosed = false
+  private cause: string | undefined
+
+  constructor(socket: Socket, flow: Flow, options: { side: 'client' | 'task'; record: FlowRecord; ended: Ended }) {
+    this.socket = socket
+    this.flow = flow
+    this.side = options.side
+    this.record = options.record
+    this.ended = options.ended
+    socket.on('data', (chunk: Buffer) => this.fromSocket(chunk))
+    socket.on('drain', () => this.drained())
+    socket.on('end', () => this.flow.end())
+    socket.on('error', ignore)
+    socket.on('close', () => this.closed())
+  }
+
+  onAccepted(): void {}
+
+  onData(bytes: Uint8Array): void {
+    const length = bytes.length
+    if (this.side === 'client') this.record.bytesOut += length
+    else this.record.bytesIn += length
+    if (this.socket.write(bytes)) this.flow.consumed(length)
+    else this.held += length
+  }
+
+  onEnd(): void {
+    this.socket.end()
+  }
+
+  onReset(reason: ResetReason): void {
+    this.flowClosed = true
+    this.cause ??= reason
+    this.socket.resetAndDestroy()
+    this.finish()
+  }
+
+  onWritable(): void {
+    this.socket.resume()
+  }
+
+  onClosed(): void {
+    this.flowClosed = true
+    this.finish()
+  }
+
+  onDatagram(): void {}
+
+  private fromSocket(chunk: Buffer): void {
+    if (this.side === 'client') this.record.bytesIn += chunk.length
+    else this.record.bytesOut += chunk.length
+    if (!this.flow.send(chunk)) this.socket.pause()
+  }
+
+  private drained(): void {
+    const held = this.held
+    this.held = 0
+    this.flow.consumed(held)
+  }
+
+  private closed(): void {
+    const socket = this.socket
+    this.socketClosed = true
+    if (!socket.readableEnded || !socket.writableFinished) {
+      this.cause ??= socket.errored === null ? 'ended here' : `${this.side}: ${socket.errored.message}`
+      if (!this.flowClosed) {
+        this.flowClosed = true
+        this.flow.reset('reset')
+      }
+    }
+    this.finish()
+  }
+
+  private finish(): void {
+    if (this.socketClosed && this.flowClosed) this.ended(this.cause)
+  }
+}
+
+function ignore(): void {}
