@@ -29,7 +29,8 @@ const lock: Readonly<Record<string, Locked>> = JSON.parse(
   readFileSync(join(root, 'package-lock.json'), 'utf8'),
 ).packages
 const name = `grapevine-${manifest.version}-${platform}-${arch}`
-const dist = join(root, 'dist')
+/** `npm run package` writes to dist/; a test names a folder of its own. */
+const dist = process.argv[2] ?? join(root, 'dist')
 const tree = join(dist, '.work', name)
 const archive = join(dist, `${name}.tar.gz`)
 const started = performance.now()

@@ -53,7 +53,7 @@ async function main(names: readonly string[]): Promise<number> {
   const unknown = names.filter((name) => !known.includes(name))
   if (unknown.length > 0) {
     say(`There is no stage ${unknown.join(', ')}. Stages: ${known.join(', ')}`)
-    return closing({ passed: 0, failed: 1, skipped: 0, needs: [] })
+    return closing(oneFailure('no such stage'))
   }
   const stopAll = (why: string) => {
     for (const stop of running) stop(why)
@@ -106,7 +106,7 @@ async function run(stage: Stage, sideBySide: boolean): Promise<Tally> {
   say(`-- ${stage.name}: ${((performance.now() - began) / 1000).toFixed(1)} s`)
   if (stopped !== undefined) return crashed(stage, stopped)
   if (stage.report === undefined) {
-    return { passed: end === undefined ? 1 : 0, failed: end === undefined ? 0 : 1, skipped: 0, needs: [] }
+    return end === undefined ? { passed: 1, failed: 0, skipped: 0, failures: [], needs: [] } : oneFailure(stage.name)
   }
   const tally = tallyOfReport(stage.report, root)
   if (tally === undefined) return crashed(stage, end ?? 'left no report')
@@ -116,7 +116,11 @@ async function run(stage: Stage, sideBySide: boolean): Promise<Tally> {
 
 function crashed(stage: Stage, why: string): Tally {
   say(`-- ${stage.name} ${why}`)
-  return { passed: 0, failed: 1, skipped: 0, needs: [] }
+  return oneFailure(`${stage.name}: ${why}`)
+}
+
+function oneFailure(failure: string): Tally {
+  return { passed: 0, failed: 1, skipped: 0, failures: [failure], needs: [] }
 }
 
 function signalGroup(pid: number | undefined, signal: NodeJS.Signals): void {
@@ -140,6 +144,7 @@ function layer(name: string, asks: string, config = 'test/vitest.config.ts'): St
 }
 
 function closing(total: Tally): number {
+  if (total.failures.length > 0) say(`\nFailed:\n${total.failures.map((failure) => `  ${failure}`).join('\n')}`)
   if (total.needs.length > 0) say(`\nSkipped here, run in CI:\n${total.needs.map((need) => `  ${need}`).join('\n')}`)
   const skipped = total.skipped > 0 ? `, ${total.skipped} skipped` : ''
   say(`\n${total.passed} passed, ${total.failed} failed${skipped}`)

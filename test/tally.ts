@@ -7,6 +7,8 @@ export interface Tally {
   readonly passed: number
   readonly failed: number
   readonly skipped: number
+  /** Where and what failed, one line each. */
+  readonly failures: readonly string[]
   /** Sentences of test/needs.ts with the tests that were skipped for them. */
   readonly needs: readonly string[]
 }
@@ -37,16 +39,17 @@ export function tallyOfReport(file: string, root: string): Tally | undefined {
 export function tally(report: Report, root: string): Tally {
   return addTallies(
     report.testResults.map((file) => {
-      const count = (...statuses: readonly string[]) =>
-        file.assertionResults.filter((test) => statuses.includes(test.status)).length
-      const failed = count('failed')
-      const passed = count('passed')
+      const path = relative(root, file.name)
+      const named = (status: string) => file.assertionResults.filter((test) => test.status === status)
+      const failures = named('failed').map((test) => `${path}: ${test.fullName}`)
+      if (failures.length === 0 && file.status === 'failed') failures.push(`${path}: did not load`)
       return {
-        passed,
-        failed: failed === 0 && file.status === 'failed' ? 1 : failed,
-        skipped: file.assertionResults.length - passed - failed,
+        passed: named('passed').length,
+        failed: failures.length,
+        skipped: file.assertionResults.length - named('passed').length - named('failed').length,
+        failures,
         needs: file.assertionResults.flatMap((test) =>
-          test.meta?.needs === undefined ? [] : [`${test.meta.needs} (${relative(root, file.name)}: ${test.fullName})`],
+          test.meta?.needs === undefined ? [] : [`${test.meta.needs} (${path}: ${test.fullName})`],
         ),
       }
     }),
@@ -59,6 +62,7 @@ export function addTallies(tallies: readonly Tally[]): Tally {
     passed: sum('passed'),
     failed: sum('failed'),
     skipped: sum('skipped'),
+    failures: tallies.flatMap((tally) => tally.failures),
     needs: tallies.flatMap((tally) => tally.needs),
   }
 }

@@ -28,7 +28,7 @@ export async function until<T>(condition: () => T | Promise<T>, options: UntilOp
     const seen = await look(condition, leftMs + GRACE_MS)
     if (seen.ok && seen.value) return seen.value as Exclude<T, Falsy>
     last = seen.value
-    if (late) break
+    if (late || performance.now() - start >= deadlineMs + GRACE_MS) break
     await pause(everyMs)
   }
   const shown = inspect(last, { depth: 4, breakLength: 120 })

@@ -3,7 +3,7 @@
 import { type Breach, codeOf, importsOf, lineOf, type Source } from './source.ts'
 
 /** Clock, chance and IO have no place where decisions are made: they come in as arguments (style.md, core and shell). */
-const PURE = /^(protocol\/|agent\/core\/|agent\/loops\/|agent\/(view|presets)\.ts$)/
+const PURE = /^(protocol\/|agent\/core\/|agent\/loops\/|agent\/(view|presets|fault)\.ts$)/
 const IMPURE =
   /(?<!\.)\b(?:Date|performance|process)\b(?!\s*\??:)|\b(?:globalThis|setTimeout|setInterval|setImmediate|queueMicrotask|randomUUID|getRandomValues)\b|\bMath\.random\b/g
 
