@@ -1,0 +1,156 @@
+/**
+ * Asks the agent: HTTP over its unix socket, JSON both ways, Docker's paths and those under /grapevine/.
+ *
+ * Turns every way of not being answered into a fault with the remedy. It never retries: what a write did is known only to the agent.
+ */
+import { request as httpRequest, type IncomingMessage } from 'node:http'
+import { warningsHeader } from '../api/headers.ts'
+import { type Fault, fault } from '../fault.ts'
+
+export type Query = Readonly<Record<string, string | number | boolean | undefined>>
+
+export interface Client {
+  /** Path of the unix socket. */
+  readonly socket: string
+  get<T>(path: string, query?: Query): Promise<T>
+  post<T>(path: string, body: unknown, query?: Query): Promise<T>
+  delete<T>(path: string, query?: Query): Promise<T>
+  /** The raw answer, for logs and events. Aborting closes the connection. */
+  stream(path: string, query: Query, signal?: AbortSignal): Promise<IncomingMessage>
+}
+
+/** `warn` is told the warnings that came with an answer. */
+export function createClient(socket: string, warn: (sentences: readonly string[]) => void = () => {}): Client {
+  const json = async (method: string, path: string, query: Query, body?: unknown) => {
+    const response = await send({ socket, method, path, query, body })
+    warn(readWarnings(response.headers[warningsHeader]))
+    const text = await readAll(response)
+    if (text === '') return undefined
+    if (!/\bjson\b/.test(response.headers['content-type'] ?? 'json')) return text
+    return JSON.parse(text)
+  }
+  return {
+    socket,
+    get: (path, query = {}) => json('GET', path, query),
+    post: (path, body, query = {}) => json('POST', path, query, body),
+    delete: (path, query = {}) => json('DELETE', path, query),
+    stream: (path, query, signal) => send({ socket, method: 'GET', path, query, ...(signal ? { signal } : {}) }),
+  }
+}
+
+/** The socket a command talks to: flag, environment, then the standard place for who we are. */
+export function socketPath(flag: string | undefined, env: Readonly<Record<string, string | undefined>>): string {
+  const given = flag ?? env.VINE_SOCKET
+  if (given !== undefined && given !== '') return given.replace(/^unix:\/\//, '')
+  return standardSocket(env, process.getuid?.() === 0)
+}
+
+/** `/run/grapevine/vine.sock`; without root below XDG_RUNTIME_DIR, or /tmp where a login made none. */
+export function standardSocket(env: Readonly<Record<string, string | undefined>>, isRoot: boolean): string {
+  if (isRoot) return '/run/grapevine/vine.sock'
+  return `${env.XDG_RUNTIME_DIR || `/tmp/grapevine-${process.getuid?.() ?? 0}`}/grapevine/vine.sock`
+}
+
+/** Docker's way of passing filters: JSON of name to values. */
+export function filters(given: Readonly<Record<string, readonly string[]>>): string | undefined {
+  return Object.keys(given).length === 0 ? undefined : JSON.stringify(given)
+}
+
+interface Request {
+  readonly socket: string
+  readonly method: string
+  readonly path: string
+  readonly query: Query
+  readonly body?: unknown
+  readonly signal?: AbortSignal
+}
+
+async function send(what: Request): Promise<IncomingMessage> {
+  const response = await connect(what)
+  const status = response.statusCode ?? 0
+  if (status < 400) return response
+  throw refusal(status, await readAll(response))
+}
+
+function connect({ socket, method, path, query, body, signal }: Request): Promise<IncomingMessage> {
+  const search = new URLSearchParams()
+  for (const [name, value] of Object.entries(query)) if (value !== undefined) search.set(name, String(value))
+  const text = body === undefined ? undefined : JSON.stringify(body)
+  const headers =
+    text === undefined ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) }
+  const question = search.size === 0 ? '' : `?${search}`
+  return new Promise((resolve, reject) => {
+    const request = httpRequest(
+      { socketPath: socket, method, path: `${path}${question}`, headers, agent: false, ...(signal ? { signal } : {}) },
+      resolve,
+    )
+    request.on('error', (error: NodeJS.ErrnoException) => reject(signal?.aborted ? error : unanswered(socket, error)))
+    request.end(text)
+  })
+}
+
+/** Codes of a socket that nobody listens on. */
+const nobody = new Set(['ENOENT', 'ECONNREFUSED', 'ENOTSOCK', 'ENOTDIR'])
+
+function unanswered(socket: string, error: NodeJS.ErrnoException): Fault {
+  if (nobody.has(error.code ?? ''))
+    return fault('unavailable', `No agent answers at unix://${socket}`, 'Start one with: vine agent', error)
+  if (error.code === 'EACCES' || error.code === 'EPERM')
+    return fault(
+      'forbidden',
+      `You may not use the socket unix://${socket}`,
+      'Run vine as the user who started the agent, or as root',
+      error,
+    )
+  return fault(
+    'unavailable',
+    `The agent at unix://${socket} broke off: ${error.message}`,
+    'See its log, and whether it still runs: vine status',
+    error,
+  )
+}
+
+/** Docker's error body is `{"message"}`; ours adds `fix`. */
+function refusal(status: number, text: string): Fault {
+  let message = text.trim() || `the agent answered ${status}`
+  let fix: string | undefined
+  try {
+    const body: unknown = JSON.parse(text)
+    if (typeof body === 'object' && body !== null) {
+      if ('message' in body && typeof body.message === 'string') message = body.message
+      if ('fix' in body && typeof body.fix === 'string') fix = body.fix
+    }
+  } catch {
+    // Not JSON: the text itself is the message.
+  }
+  const code =
+    status === 404
+      ? 'not-found'
+      : status === 409
+        ? 'conflict'
+        : status === 400
+          ? 'invalid'
+          : status === 503
+            ? 'unavailable'
+            : 'internal'
+  return fault(code, message, fix)
+}
+
+/** Docker's bodies have no place for most warnings; the agent puts them into a header as JSON, percent-encoded. */
+function readWarnings(header: string | readonly string[] | undefined): readonly string[] {
+  if (typeof header !== 'string') return []
+  try {
+    const sentences: unknown = JSON.parse(decodeURIComponent(header))
+    return Array.isArray(sentences) ? sentences.filter((sentence) => typeof sentence === 'string') : []
+  } catch {
+    // Cut off at the header's limit: the answer itself is whole.
+    return []
+  }
+}
+
+async function readAll(response: IncomingMessage): Promise<string> {
+  response.setEncoding('utf8')
+  let text = ''
+  for await (const chunk of response) text += chunk
+  return text
+}

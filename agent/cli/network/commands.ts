@@ -1,0 +1,85 @@
+/** The words, flags and examples of `vine network …`. */
+import type { CommandDefinition, OptionDefinition } from '../definition.ts'
+import { inspectOptions, listingOptions } from '../listing.ts'
+
+const refused: readonly OptionDefinition[] = [
+  { flags: '--config-from <network>', says: 'a network is described whole when it is created' },
+  { flags: '--config-only', says: 'a network is described whole when it is created' },
+  { flags: '--ipam-driver <driver>', says: 'addresses are claimed by the agents themselves' },
+  { flags: '--ipam-opt <option>', says: 'addresses are claimed by the agents themselves' },
+  { flags: '--ingress', says: 'published ports need no network of their own' },
+]
+
+export const commands: readonly CommandDefinition[] = [
+  {
+    name: 'create',
+    says: 'Create a network',
+    about:
+      'Creates a network that every node knows at once. Names of services resolve only among tasks that share a network.',
+    args: '<network>',
+    options: [
+      { flags: '--attachable', says: 'Tasks of others may attach by hand' },
+      { flags: '--aux-address <name=address>', says: 'Address that no task gets', list: true },
+      { flags: '-d, --driver <driver>', says: 'Driver (default overlay)', choices: ['overlay'] },
+      { flags: '--gateway <address>', says: 'Gateway of the subnet', list: true },
+      { flags: '--internal', says: 'No names from outside are resolved' },
+      { flags: '--ip-range <cidr>', says: 'Part of the subnet that tasks get addresses from', list: true },
+      { flags: '--ipv6', says: 'IPv6 addresses too' },
+      { flags: '--label <label>', says: 'Label of the network', list: true },
+      { flags: '-o, --opt <option>', says: 'Option of the driver', list: true },
+      { flags: '--scope <scope>', says: 'Scope (default swarm)', choices: ['swarm'] },
+      { flags: '--subnet <cidr>', says: 'Subnet in CIDR form; without it a free /24 is taken', list: true },
+    ],
+    refused,
+    examples: [
+      { says: 'A network for a back end', line: 'vine network create backend' },
+      {
+        says: 'With a subnet of your own, and no way out',
+        line: 'vine network create --subnet 10.77.0.0/16 --internal vault',
+      },
+    ],
+    load: async () => (await import('./create.ts')).create,
+  },
+  {
+    name: 'inspect',
+    says: 'Display detailed information on one or more networks',
+    about:
+      'Prints networks. --verbose adds what this node holds of each: services, addresses, tasks. A node without a task on a network holds none of it.',
+    args: '<network...>',
+    options: [
+      ...inspectOptions,
+      { flags: '-v, --verbose', says: 'Also what this node knows of its services and tasks' },
+    ],
+    examples: [
+      { says: 'One field', line: "vine network inspect --format '{{range .IPAM.Config}}{{.Subnet}}{{end}}' backend" },
+      { says: 'What this node holds', line: 'vine network inspect --verbose backend' },
+    ],
+    load: async () => (await import('./inspect.ts')).inspect,
+  },
+  {
+    name: 'ls',
+    aliases: ['list'],
+    says: 'List networks',
+    about: 'Lists the networks of the cluster.',
+    options: [
+      { flags: '-f, --filter <filter>', says: 'Only what matches, as key=value', list: true },
+      ...listingOptions,
+      { flags: '--no-trunc', says: 'Do not truncate output' },
+    ],
+    examples: [
+      { says: 'All networks', line: 'vine network ls' },
+      { says: 'Names only', line: "vine network ls --filter driver=overlay --format '{{.Name}}'" },
+    ],
+    load: async () => (await import('./ls.ts')).ls,
+  },
+  {
+    name: 'rm',
+    aliases: ['remove'],
+    says: 'Remove one or more networks',
+    about: 'Removes networks that no service uses.',
+    args: '<network...>',
+    options: [{ flags: '-f, --force', says: 'Do not fail if the network is not there' }],
+    examples: [{ says: 'Remove a network', line: 'vine network rm vault' }],
+    load: async () => (await import('./rm.ts')).rm,
+  },
+]

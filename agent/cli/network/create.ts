@@ -1,0 +1,45 @@
+/** `vine network create`. */
+import type { NetworkSpec } from '../../../protocol/spec.ts'
+import { type Call, list, type Options, on } from '../definition.ts'
+import { parsePairs } from '../service/words.ts'
+import { usage } from '../usage.ts'
+
+export async function create(call: Call): Promise<number> {
+  const [name = ''] = call.args
+  const made = await call.api.post<{ readonly Id: string; readonly Warning?: string }>(
+    '/networks/create',
+    networkSpec(name, call.options),
+  )
+  call.warn(made.Warning ? [made.Warning] : [])
+  call.io.out.write(`${made.Id}\n`)
+  return 0
+}
+
+/** Docker's body of /networks/create. Ranges, gateways and spare addresses belong to the subnet that was named in the same place. */
+export function networkSpec(name: string, options: Options): NetworkSpec {
+  const subnets = list(options, 'subnet')
+  const [ranges, gateways] = [list(options, 'ipRange'), list(options, 'gateway')]
+  const spare = parsePairs(list(options, 'auxAddress'), '--aux-address')
+  if (subnets.length === 0 && ranges.length + gateways.length + Object.keys(spare).length > 0)
+    throw usage('--gateway, --ip-range and --aux-address need a --subnet', 'Name the subnet: --subnet 10.77.0.0/16')
+  if (ranges.length > subnets.length || gateways.length > subnets.length)
+    throw usage('there are more gateways or ranges than subnets', 'Give one for each --subnet, in the same order')
+  return {
+    Name: name,
+    Driver: 'overlay',
+    Attachable: on(options, 'attachable'),
+    Internal: on(options, 'internal'),
+    EnableIPv6: on(options, 'ipv6'),
+    IPAM: {
+      Driver: 'default',
+      Config: subnets.map((subnet, i) => ({
+        Subnet: subnet,
+        ...(ranges[i] === undefined ? {} : { IPRange: ranges[i] }),
+        ...(gateways[i] === undefined ? {} : { Gateway: gateways[i] }),
+        ...(i === 0 && Object.keys(spare).length > 0 ? { AuxiliaryAddresses: spare } : {}),
+      })),
+    },
+    Options: parsePairs(list(options, 'opt'), '--opt'),
+    Labels: parsePairs(list(options, 'label'), '--label'),
+  }
+}

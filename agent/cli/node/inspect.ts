@@ -1,0 +1,54 @@
+/** `vine node inspect`, and its `--pretty` in Docker's lines (docker/cli command/node/formatter.go). */
+import { type Call, on } from '../definition.ts'
+import type { Node } from '../docker.ts'
+import { forEach } from '../each.ts'
+import { printDocuments } from '../listing.ts'
+import { bytesText, nodeState, title } from '../wording.ts'
+import { findNode } from './find.ts'
+
+export async function inspect(call: Call): Promise<number> {
+  const nodes: Node[] = []
+  const code = await forEach(call, call.args, async (name) => {
+    nodes.push(await findNode(call, name))
+  })
+  if (on(call.options, 'pretty')) for (const node of nodes) call.io.out.write(`${prettyNode(node)}\n`)
+  else if (nodes.length > 0 || code === 0) printDocuments(call, nodes)
+  return code
+}
+
+export function prettyNode({ ID, Spec, Description, Status, ManagerStatus, CreatedAt }: Node): string {
+  const pairs = (labels: Readonly<Record<string, string>> | null | undefined, heading: string) => {
+    const sorted = Object.entries(labels ?? {}).sort(([a], [b]) => (a < b ? -1 : 1))
+    return sorted.length === 0 ? [] : [heading, ...sorted.map(([key, value]) => ` - ${key}=${value}`)]
+  }
+  const resources = Description?.Resources
+  return [
+    `ID:\t\t\t${ID}`,
+    ...(Spec.Name ? [`Name:\t\t\t${Spec.Name}`] : []),
+    ...pairs(Spec.Labels, 'Labels:'),
+    `Hostname:              \t${Description?.Hostname ?? ''}`,
+    `Joined at:             \t${CreatedAt ?? ''}`,
+    'Status:',
+    ` State:\t\t\t${nodeState(Status?.State, Status?.Message)}`,
+    ...(Status?.Message ? [` Message:\t\t${Status.Message}`] : []),
+    ` Availability:         \t${title(Spec.Availability)}`,
+    ...(Status?.Addr ? [` Address:\t\t${Status.Addr}`] : []),
+    ...(ManagerStatus
+      ? [
+          'Manager Status:',
+          ` Address:\t\t${ManagerStatus.Addr ?? ''}`,
+          ` Raft Status:\t\t${title(ManagerStatus.Reachability ?? '')}`,
+          ' Leader:\t\tNo',
+        ]
+      : []),
+    'Platform:',
+    ` Operating System:\t${Description?.Platform?.OS ?? ''}`,
+    ` Architecture:\t\t${Description?.Platform?.Architecture ?? ''}`,
+    'Resources:',
+    ` CPUs:\t\t\t${(resources?.NanoCPUs ?? 0) / 1e9}`,
+    ` Memory:\t\t${bytesText(resources?.MemoryBytes ?? 0)}`,
+    ` Engine Version:\t${Description?.Engine?.EngineVersion ?? ''}`,
+    ...pairs(Description?.Engine?.Labels, 'Engine Labels:'),
+    '',
+  ].join('\n')
+}

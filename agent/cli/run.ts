@@ -1,0 +1,57 @@
+/**
+ * The edge of every command: finds it, runs it, tells a fault as message then fix, and returns the exit code.
+ *
+ * Called by main.ts. It loads only the definitions of the group that was asked for, because a command has 250 ms in all.
+ */
+import { Fault, reasonOf } from '../fault.ts'
+import { createClient, socketPath } from './client.ts'
+import { commands } from './commands.ts'
+import { type GroupDefinition, text, type Warn } from './definition.ts'
+import { groups } from './groups.ts'
+import type { Io } from './io.ts'
+import { paint } from './paint.ts'
+import { commandWords, parse } from './program.ts'
+import { exit, UsageFault } from './usage.ts'
+
+/** Runs the words after `vine`. Never throws for a fault; a broken invariant passes through. */
+export async function run(argv: readonly string[], io: Io): Promise<number> {
+  try {
+    const parsed = await parse(argv, commands, await groupsFor(argv))
+    if ('help' in parsed) {
+      io.out.write(parsed.help)
+      return exit.ok
+    }
+    const action = await parsed.definition.load()
+    const warn = warner(io)
+    const api = createClient(socketPath(text(parsed.options, 'socket'), io.env), warn)
+    return await action({ args: parsed.args, options: parsed.options, io, api, warn })
+  } catch (error) {
+    return tell(error, io)
+  }
+}
+
+/** Prints a fault for a person. Anything else is a defect of ours and keeps its stack. */
+export function tell(error: unknown, io: Io): number {
+  if (!(error instanceof Fault)) throw error instanceof Error ? error : new Error(reasonOf(error))
+  io.err.write(`${paint(io.err, io.env, 'red', error.message)}\n${error.fix === undefined ? '' : `${error.fix}\n`}`)
+  return error instanceof UsageFault ? exit.usage : exit.error
+}
+
+/** Each sentence once, however often it comes: progress and lists ask the same again and again. */
+function warner(io: Io): Warn {
+  const told = new Set<string>()
+  return (sentences) => {
+    for (const sentence of sentences ?? []) {
+      if (!told.has(sentence)) io.err.write(`${paint(io.err, io.env, 'yellow', `WARNING: ${sentence}`)}\n`)
+      told.add(sentence)
+    }
+  }
+}
+
+/** The group named on the command line in full, the others by name only. */
+function groupsFor(argv: readonly string[]): Promise<readonly GroupDefinition[]> {
+  const word = commandWords(argv)[0]?.word
+  return Promise.all(
+    groups.map(async ({ name, says, load }) => ({ name, says, commands: name === word ? await load() : [] })),
+  )
+}

@@ -1,0 +1,22 @@
+/** `vine service inspect`. */
+import { type Call, on } from '../definition.ts'
+import type { Network, Service } from '../docker.ts'
+import { forEach } from '../each.ts'
+import { printDocuments } from '../listing.ts'
+import { prettyService } from './pretty.ts'
+import { findService } from './ps.ts'
+
+export async function inspect(call: Call): Promise<number> {
+  const services: Service[] = []
+  const code = await forEach(call, call.args, async (name) => {
+    services.push(await findService(call, name))
+  })
+  if (!on(call.options, 'pretty')) {
+    if (services.length > 0 || code === 0) printDocuments(call, services)
+    return code
+  }
+  const networks = await call.api.get<readonly Network[]>('/networks')
+  const names = new Map(networks.map((network) => [network.Id, network.Name]))
+  for (const service of services) call.io.out.write(`${prettyService(service, names, call.io.now())}\n`)
+  return code
+}

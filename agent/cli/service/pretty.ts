@@ -1,0 +1,117 @@
+/** `vine service inspect --pretty`: the lines, order and blanks of Docker's (docker/cli command/service/formatter.go). Pure. */
+import type { Service } from '../docker.ts'
+import { formatDuration } from '../duration.ts'
+import { ago, bytesText, shortImage } from '../wording.ts'
+
+export function prettyService(service: Service, networkNames: ReadonlyMap<string, string>, now: number): string {
+  return [
+    '',
+    `ID:\t\t${service.ID}`,
+    `Name:\t\t${service.Spec.Name}`,
+    ...labels(service),
+    ...mode(service),
+    ...updateStatus(service, now),
+    ...placement(service),
+    ...container(service),
+    ...resources(service),
+    ...networks(service, networkNames),
+    `Endpoint Mode:\t${service.Endpoint?.Spec?.Mode ?? service.Spec.EndpointSpec?.Mode ?? 'vip'}`,
+    ...ports(service),
+    ...health(service),
+    '',
+  ].join('\n')
+}
+
+function labels({ Spec }: Service): readonly string[] {
+  const pairs = Object.entries(Spec.Labels ?? {}).sort(([a], [b]) => (a < b ? -1 : 1))
+  return pairs.length === 0
+    ? []
+    : ['Labels:', ...pairs.map(([key, value]) => ` ${key}${value === '' ? '' : `=${value}`}`)]
+}
+
+function mode({ Spec }: Service): readonly string[] {
+  if (Spec.Mode?.Global !== undefined) return ['Service Mode:\tGlobal']
+  return ['Service Mode:\tReplicated', ` Replicas:\t${Spec.Mode?.Replicated?.Replicas ?? 1}`]
+}
+
+function updateStatus({ UpdateStatus: update }: Service, now: number): readonly string[] {
+  if (!update?.State) return []
+  return [
+    'UpdateStatus:',
+    ` State:\t\t${update.State}`,
+    ...(update.StartedAt ? [` Started:\t${ago(update.StartedAt, now)}`] : []),
+    ...(update.State === 'completed' && update.CompletedAt ? [` Completed:\t${ago(update.CompletedAt, now)}`] : []),
+    ` Message:\t${update.Message ?? ''}`,
+  ]
+}
+
+function placement({ Spec }: Service): readonly string[] {
+  const placed = Spec.TaskTemplate.Placement
+  const spread = (placed?.Preferences ?? []).flatMap((p) => p.Spread?.SpreadDescriptor ?? [])
+  return [
+    'Placement:',
+    ...(placed?.Constraints?.length ? [` Constraints:\t[${placed.Constraints.join(' ')}]`] : []),
+    ...(spread.length > 0 ? [` Preferences:   [${spread.map((s) => `spread=${s}`).join(' ')}]`] : []),
+    ...(placed?.MaxReplicas ? [` Max Replicas Per Node:   ${placed.MaxReplicas}`] : []),
+    ...(Spec.UpdateConfig
+      ? ['UpdateConfig:', ' Parallelism:\t1', ` Update order:      ${Spec.UpdateConfig.Order ?? 'stop-first'}`]
+      : []),
+  ]
+}
+
+function container({ Spec }: Service): readonly string[] {
+  const spec = Spec.TaskTemplate.ContainerSpec
+  const line = (name: string, words: readonly string[] | undefined) =>
+    words?.length ? [` ${name}:\t\t${words.map((word) => `${word} `).join('')}`] : []
+  return [
+    'ContainerSpec:',
+    ` Image:\t\t${shortImage(spec.Image)}`,
+    ...line('Args', spec.Args),
+    ...line('Env', spec.Env),
+    ...(spec.Dir ? [` Dir:\t\t${spec.Dir}`] : []),
+    ...(spec.User ? [` User: ${spec.User}`] : []),
+  ]
+}
+
+function resources({ Spec }: Service): readonly string[] {
+  const reserved = Spec.TaskTemplate.Resources?.Reservations
+  if (!reserved?.NanoCPUs && !reserved?.MemoryBytes) return []
+  return [
+    'Resources:',
+    ' Reservations:',
+    ...(reserved.NanoCPUs ? [`  CPU:\t\t${reserved.NanoCPUs / 1e9}`] : []),
+    ...(reserved.MemoryBytes ? [`  Memory:\t${bytesText(reserved.MemoryBytes)}`] : []),
+  ]
+}
+
+function networks({ Spec }: Service, names: ReadonlyMap<string, string>): readonly string[] {
+  const joined = Spec.TaskTemplate.Networks ?? Spec.Networks ?? []
+  return joined.length === 0 ? [] : [`Networks: ${joined.map((n) => names.get(n.Target) ?? n.Target).join(' ')} `]
+}
+
+function ports({ Endpoint }: Service): readonly string[] {
+  const all = Endpoint?.Ports ?? []
+  if (all.length === 0) return []
+  return [
+    'Ports:',
+    ...all.flatMap((port) => [
+      ` PublishedPort = ${port.PublishedPort ?? 0}`,
+      `  Protocol = ${port.Protocol ?? 'tcp'}`,
+      `  TargetPort = ${port.TargetPort ?? 0}`,
+      `  PublishMode = ${port.PublishMode ?? 'ingress'}`,
+    ]),
+  ]
+}
+
+function health({ Spec }: Service): readonly string[] {
+  const check = Spec.TaskTemplate.ContainerSpec.Healthcheck
+  if (check === undefined) return []
+  return [
+    ' Healthcheck:',
+    `  Interval = ${formatDuration(check.Interval ?? 0)}`,
+    `  Retries = ${check.Retries ?? 0}`,
+    `  StartPeriod =\t${formatDuration(check.StartPeriod ?? 0)}`,
+    `  Timeout =\t${formatDuration(check.Timeout ?? 0)}`,
+    ...(check.Test?.length ? ['  Tests:', ...check.Test.map((word) => `\t Test = ${word}`)] : []),
+  ]
+}
