@@ -24,10 +24,11 @@ const STOP_GRACE_MS = 5_000
 const root = join(import.meta.dirname, '..')
 const bin = join(root, 'node_modules', '.bin')
 const reports = mkdtempSync(join(tmpdir(), 'grapevine-test-'))
-const started = performance.now()
 /** A stage cannot see our terminal while its output is kept, and some colour a pipe when CI is set: say which it is. */
 const colour = process.stdout.isTTY && !process.env.NO_COLOR ? { FORCE_COLOR: '1' } : { NO_COLOR: '1' }
 const running = new Set<(why: string) => void>()
+/** Why everything was told to stop; from then on no stage begins. */
+let ending: string | undefined
 
 /** Groups run one after another, the stages of a group side by side. */
 const groups: readonly (readonly Stage[])[] = [
@@ -56,6 +57,7 @@ async function main(names: readonly string[]): Promise<number> {
     return closing(oneFailure('no such stage'))
   }
   const stopAll = (why: string) => {
+    ending ??= why
     for (const stop of running) stop(why)
   }
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => stopAll(`stopped by ${signal}`))
@@ -76,7 +78,7 @@ async function main(names: readonly string[]): Promise<number> {
 /** Runs one stage. Side by side the output is kept until the stage ends, so that lines of two stages never mix. */
 async function run(stage: Stage, sideBySide: boolean): Promise<Tally> {
   const began = performance.now()
-  if (began - started >= TOTAL_MAX_MS) return crashed(stage, 'not begun: npm test may take 10 min in all')
+  if (ending !== undefined) return crashed(stage, `not begun, ${ending}`)
   const heading = `\n== ${stage.name}: ${stage.asks}`
   if (!sideBySide) say(heading)
   const [command = '', ...args] = stage.command
