@@ -1,0 +1,213 @@
+/**
+ * All records of one scope at one node, with the books about them: the part of replication that must be exactly right.
+ *
+ * Invariant: for every covered number that is not refused, this node holds, under the key of the write with that number, that write or one
+ * that wins over it, or the key is void or a collected tombstone. So equal digests mean equal records. Holds no clock and does no IO; who may
+ * write, and which clocks are believed, is decided before `merge`.
+ */
+import { packedLength } from './codec.ts'
+import type { Coverage, Digest, Dots } from './digest.ts'
+import { compareWrites } from './merge.ts'
+import type { Author, Scope, StateRecord } from './model.ts'
+import { addRange, contains, intersect, noRanges, type Ranges, subtract, union } from './ranges.ts'
+import { authorKey, recordKey, toWire } from './record.ts'
+
+export type Merged =
+  | { readonly kind: 'won'; readonly before: StateRecord | undefined }
+  | { readonly kind: 'lost'; readonly to: StateRecord }
+  /** Its number was covered: seen, replaced or collected before. */
+  | { readonly kind: 'known' }
+  /** The author's log has too many holes here to remember one more; sync brings it in order. */
+  | { readonly kind: 'scattered' }
+
+/** Records, and the numbers that these records speak for: in them nothing else is live. */
+export interface Chunk {
+  readonly records: readonly StateRecord[]
+  readonly covered: Dots
+}
+
+interface AuthorBooks {
+  covered: Ranges
+  refused: Ranges
+  /** Tombstones let go: who lacks one of these numbers may hold what it deleted, and must re-seed. */
+  collected: Ranges
+  /** Key of the record that carries each number. */
+  readonly live: Map<number, string>
+}
+
+/** 4096 holes of one author: no honest loss comes near, and a hostile member gets no memory for more. */
+const holesMax = 4096
+
+export interface ScopeState {
+  readonly scope: Scope
+  /** By `recordKey`; tombstones too. */
+  readonly records: ReadonlyMap<string, StateRecord>
+  merge(record: StateRecord): Merged
+  cover(author: string, ranges: Ranges): void
+  refuse(author: Author, seq: number): boolean
+  /** Makes refused numbers missing again, to be asked for once more. Returns how many authors had some. */
+  retryRefused(): number
+  /** Forgets that numbers above `seq` of this log were seen, because they will come again with another content. */
+  uncover(author: string, above: number): void
+  covers(author: string, seq: number): boolean
+  digest(): Digest
+  /** Live records among `wants`, lowest numbers first, at most about `bytesMax` of them but at least one. */
+  delta(wants: Dots, bytesMax: number): Chunk
+  /** Takes a record out; its number stays covered. */
+  discard(key: string): StateRecord | undefined
+  /** Lets a tombstone go. */
+  collect(key: string): void
+  collected(): Dots
+  addCollected(author: string, ranges: Ranges): void
+}
+
+export function createScopeState(scope: Scope): ScopeState {
+  const records = new Map<string, StateRecord>()
+  const authors = new Map<string, AuthorBooks>()
+
+  function books(author: string): AuthorBooks {
+    let found = authors.get(author)
+    if (found === undefined) {
+      found = { covered: noRanges, refused: noRanges, collected: noRanges, live: new Map() }
+      authors.set(author, found)
+    }
+    return found
+  }
+
+  function merge(record: StateRecord): Merged {
+    const author = authorKey(record.author)
+    const own = books(author)
+    if (contains(own.covered, record.seq)) return { kind: 'known' }
+    if (own.covered.length >= holesMax && !isAdjacent(own.covered, record.seq)) return { kind: 'scattered' }
+    own.covered = addRange(own.covered, record.seq, record.seq)
+    own.refused = subtract(own.refused, [[record.seq, record.seq]])
+    const key = recordKey(record)
+    const held = records.get(key)
+    if (held !== undefined && compareWrites(record, held) < 0) return { kind: 'lost', to: held }
+    if (held !== undefined) authors.get(authorKey(held.author))?.live.delete(held.seq)
+    records.set(key, record)
+    own.live.set(record.seq, key)
+    return { kind: 'won', before: held }
+  }
+
+  function discard(key: string): StateRecord | undefined {
+    const held = records.get(key)
+    if (held === undefined) return undefined
+    authors.get(authorKey(held.author))?.live.delete(held.seq)
+    records.delete(key)
+    return held
+  }
+
+  return {
+    scope,
+    records,
+    merge,
+    discard,
+    cover(author, ranges) {
+      const own = books(author)
+      own.covered = union(own.covered, ranges)
+      own.refused = subtract(own.refused, ranges)
+    },
+    refuse(author, seq) {
+      const own = books(authorKey(author))
+      if (contains(own.covered, seq) || contains(own.refused, seq) || own.refused.length >= holesMax) return false
+      own.refused = addRange(own.refused, seq, seq)
+      return true
+    },
+    retryRefused() {
+      let retried = 0
+      for (const own of authors.values()) {
+        if (own.refused.length > 0) retried++
+        own.refused = noRanges
+      }
+      return retried
+    },
+    uncover(author, above) {
+      const own = authors.get(author)
+      if (own === undefined) return
+      const gone: Ranges = [[above + 1, Number.MAX_SAFE_INTEGER]]
+      own.covered = subtract(own.covered, gone)
+      for (const [seq, key] of own.live) {
+        if (seq > above) discard(key)
+      }
+    },
+    covers(author, seq) {
+      return contains(authors.get(author)?.covered ?? noRanges, seq)
+    },
+    digest() {
+      const out = new Map<string, Coverage>()
+      for (const [author, { covered, refused }] of [...authors].sort(byName)) {
+        if (covered.length + refused.length > 0) out.set(author, { covered, refused })
+      }
+      return out
+    },
+    delta(wants, bytesMax) {
+      return cut(wants, bytesMax, records, authors)
+    },
+    collect(key) {
+      const held = discard(key)
+      if (held === undefined) return
+      const own = books(authorKey(held.author))
+      own.collected = addRange(own.collected, held.seq, held.seq)
+    },
+    collected() {
+      const out = new Map<string, Ranges>()
+      for (const [author, own] of [...authors].sort(byName)) {
+        if (own.collected.length > 0) out.set(author, own.collected)
+      }
+      return out
+    },
+    addCollected(author, ranges) {
+      const own = books(author)
+      own.collected = union(own.collected, ranges)
+    },
+  }
+}
+
+function cut(
+  wants: Dots,
+  bytesMax: number,
+  records: ReadonlyMap<string, StateRecord>,
+  authors: ReadonlyMap<string, AuthorBooks>,
+): Chunk {
+  const taken: StateRecord[] = []
+  const covered = new Map<string, Ranges>()
+  let bytes = 0
+  for (const [author, wanted] of [...wants].sort(byName)) {
+    const own = authors.get(author)
+    if (own === undefined) continue
+    const speakable = intersect(wanted, own.covered)
+    for (const seq of liveIn(own, speakable)) {
+      const record = records.get(own.live.get(seq) as string) as StateRecord
+      const length = packedLength(toWire(record))
+      if (bytes > 0 && bytes + length > bytesMax) {
+        const before = intersect(speakable, [[1, seq - 1]])
+        if (before.length > 0) covered.set(author, before)
+        return { records: taken, covered }
+      }
+      bytes += length
+      taken.push(record)
+    }
+    if (speakable.length > 0) covered.set(author, speakable)
+  }
+  return { records: taken, covered }
+}
+
+/** Numbers in `ranges` that a record carries, ascending: by number where the ranges are short, by record where they are long. */
+function liveIn(own: AuthorBooks, ranges: Ranges): readonly number[] {
+  const span = ranges.reduce((sum, [from, to]) => sum + to - from + 1, 0)
+  if (span > own.live.size) return [...own.live.keys()].filter((seq) => contains(ranges, seq)).sort((a, b) => a - b)
+  const out: number[] = []
+  for (const [from, to] of ranges) {
+    for (let seq = from; seq <= to; seq++) if (own.live.has(seq)) out.push(seq)
+  }
+  return out
+}
+
+function isAdjacent(ranges: Ranges, seq: number): boolean {
+  return contains(ranges, seq - 1) || contains(ranges, seq + 1)
+}
+
+function byName(a: readonly [string, unknown], b: readonly [string, unknown]): number {
+  return a[0] < b[0] ? -1 : a[0] > b[0] ? 1 : 0
+}
