@@ -6,7 +6,8 @@
  */
 
 /** invalid: the request is wrong (400). not-found (404). conflict: clashes with what exists (409). stale: update out of sequence (500 in
- * Docker, kept). unavailable: cannot now, later perhaps (503). forbidden (403). unsupported: never here (501). internal (500). */
+ * Docker, kept). unavailable: cannot now, later perhaps (503). forbidden (403). unsupported: never here (501). internal (500).
+ * too-large: more bytes than a bound of limits.ts (413). */
 export type FaultCode =
   | 'invalid'
   | 'not-found'
@@ -19,6 +20,7 @@ export type FaultCode =
   | 'program-missing'
   | 'port-taken'
   | 'timeout'
+  | 'too-large'
 
 export class Fault extends Error {
   readonly code: FaultCode

@@ -36,6 +36,8 @@ export interface Member {
   readonly record: Stamped<MemberValue>
   /** Availability and labels; a default (active, none) until somebody writes them. */
   readonly node: NodeValue
+  /** Version of the `node` record; undefined until somebody writes one. `node update` says which version it read. */
+  readonly nodeVersion?: Version
   readonly liveness: Liveness
   /** Monotonic ms at which `liveness` last changed here. */
   readonly sinceMs: number

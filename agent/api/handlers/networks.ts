@@ -1,0 +1,93 @@
+/** /networks: list, inspect (also as another node sees it), create, remove. */
+import { idFromBytes } from '../../../protocol/ids.ts'
+import type { NetworkValue } from '../../../protocol/model.ts'
+import { admitNetwork, checkNetworkRemoval } from '../../core/admit/network.ts'
+import type { Stamped } from '../../core/view.ts'
+import { attachments } from '../../core/wanted.ts'
+import { fault } from '../../fault.ts'
+import type { ApiContext } from '../context.ts'
+import { type ApiRequest, empty, flag, json, type Reply } from '../exchange.ts'
+import { type Filters, passes, passesLabels, readFilters } from '../filters.ts'
+import { findNetwork, findNode } from '../find.ts'
+import { relayJson } from '../relay.ts'
+import { inspectNetwork, renderNetwork } from '../render/network.ts'
+import { admitted, assertMayWrite, commit } from '../writes.ts'
+
+const known = ['dangling', 'driver', 'id', 'label', 'name', 'scope', 'type']
+
+export function listNetworks(context: ApiContext, request: ApiRequest): Reply {
+  const filters = readFilters(request.query.get('filters'), known)
+  const networks = [...context.view.networks.values()].filter((network) => fits(context, filters, network))
+  return json(networks.sort((a, b) => (a.value.spec.Name < b.value.spec.Name ? -1 : 1)).map(renderNetwork))
+}
+
+/** `?node=NAME` asks that node: what it holds of the network differs from node to node. */
+export async function getNetwork(context: ApiContext, request: ApiRequest): Promise<Reply> {
+  const name = request.params.id ?? ''
+  const scope = request.query.get('scope') ?? ''
+  if (scope !== '' && scope !== 'swarm') throw fault('not-found', `network ${name} not found`)
+  const asked = request.query.get('node')
+  if (asked !== null && !request.relayed) {
+    const node = findNode(context.view, asked)
+    if (node.id !== context.view.self) return relayJson(context, node.id, request)
+  }
+  return json(
+    inspectNetwork(context.view, findNetwork(context.view, name), { verbose: flag(request.query, 'verbose') }),
+  )
+}
+
+export async function createNetwork(context: ApiContext, request: ApiRequest): Promise<Reply> {
+  const raw = await request.json()
+  assertMayWrite(context)
+  const { view, decisions } = context
+  const value = admitted(admitNetwork(raw, context.stamp(), { view, choose: decisions.choose }))
+  const id = idFromBytes(context.random.bytes(16))
+  const warnings = await commit(context, [{ scope: 'cluster', kind: 'network', id, value }])
+  return json({ Id: id, Warning: warnings.join('; ') }, 201)
+}
+
+export async function removeNetwork(context: ApiContext, request: ApiRequest): Promise<Reply> {
+  assertMayWrite(context)
+  const network = findNetwork(context.view, request.params.id ?? '')
+  admitted(checkNetworkRemoval(context.view, network))
+  const warnings = await commit(context, [{ scope: 'cluster', kind: 'network', id: network.id, value: null }])
+  return warnings.length === 0 ? empty(204) : json({}, 200, warnings)
+}
+
+/** Removes every network that no service uses. */
+export async function pruneNetworks(context: ApiContext, request: ApiRequest): Promise<Reply> {
+  const filters = readFilters(request.query.get('filters'), ['label'])
+  assertMayWrite(context)
+  const unused = [...context.view.networks.values()]
+    .filter((network) => passesLabels(filters, 'label', network.value.spec.Labels))
+    .filter((network) => checkNetworkRemoval(context.view, network) === undefined)
+    .sort((a, b) => (a.value.spec.Name < b.value.spec.Name ? -1 : 1))
+  const writes = unused.map((network) => ({ scope: 'cluster', kind: 'network', id: network.id, value: null }) as const)
+  const warnings = writes.length === 0 ? [] : await commit(context, writes)
+  return json({ NetworksDeleted: unused.map((network) => network.value.spec.Name) }, 200, warnings)
+}
+
+function fits(context: ApiContext, filters: Filters, network: Stamped<NetworkValue>): boolean {
+  const { spec } = network.value
+  return (
+    passes(filters, 'id', (wanted) => network.id.startsWith(wanted)) &&
+    passes(filters, 'name', (wanted) => spec.Name.includes(wanted)) &&
+    passes(filters, 'driver', (wanted) => wanted === 'overlay') &&
+    passes(filters, 'scope', (wanted) => wanted === 'swarm') &&
+    passes(filters, 'type', (wanted) => wanted === 'custom') &&
+    passes(filters, 'dangling', (wanted) => isDangling(wanted) === !isUsed(context, network)) &&
+    passesLabels(filters, 'label', spec.Labels)
+  )
+}
+
+function isDangling(text: string): boolean {
+  if (['true', '1'].includes(text)) return true
+  if (['false', '0'].includes(text)) return false
+  throw fault('invalid', `invalid filter 'dangling=${text.slice(0, 40)}'`)
+}
+
+function isUsed(context: ApiContext, network: Stamped<NetworkValue>): boolean {
+  return [...context.view.services.values()].some((service) =>
+    attachments(service.value.spec).some((a) => a.Target === network.id),
+  )
+}

@@ -1,0 +1,129 @@
+/**
+ * A network in Docker's shape (swagger.yaml, NetworkInspect), and as a task's attachment.
+ *
+ * `Containers` are the tasks of this node. With `verbose`, `Services` is what this node holds of the network's endpoints: nothing where no
+ * task of the network runs here, which is how `network inspect --verbose` tells what a node knows (issue item 7).
+ */
+import type { NetworkId } from '../../../protocol/ids.ts'
+import { ingressNetwork, type NetworkValue } from '../../../protocol/model.ts'
+import { isLiveTask, isUp } from '../../core/live.ts'
+import type { Stamped, View } from '../../core/view.ts'
+import { stamps, time } from './common.ts'
+import { addressOf } from './node.ts'
+
+/** List form: what every node knows. */
+export function renderNetwork(network: Stamped<NetworkValue>) {
+  const { spec, created, subnet, gateway } = network.value
+  return {
+    Name: spec.Name,
+    Id: network.id,
+    Created: time(created.ms),
+    Scope: 'swarm',
+    Driver: 'overlay',
+    EnableIPv4: true,
+    EnableIPv6: false,
+    IPAM: { Driver: 'default', Options: null, Config: [{ Subnet: subnet, Gateway: gateway }] },
+    Internal: spec.Internal ?? false,
+    Attachable: spec.Attachable ?? false,
+    Ingress: network.id === ingressNetwork,
+    ConfigFrom: { Network: '' },
+    ConfigOnly: false,
+    Containers: {},
+    Options: spec.Options ?? {},
+    Labels: spec.Labels ?? {},
+  }
+}
+
+export function inspectNetwork(view: View, network: Stamped<NetworkValue>, show: { readonly verbose: boolean }) {
+  return {
+    ...renderNetwork(network),
+    Containers: localTasks(view, network),
+    Peers: holders(view, network.id),
+    ...(show.verbose ? { Services: heldServices(view, network.id) } : {}),
+  }
+}
+
+/** `NetworksAttachments` of a task. */
+export function renderAttachment(view: View, id: NetworkId, address: string) {
+  const network = view.networks.get(id)
+  if (network === undefined) return { Network: { ID: id }, Addresses: [address] }
+  const { spec, created, subnet, gateway } = network.value
+  const ipam = { Driver: { Name: 'default' }, Configs: [{ Subnet: subnet, Gateway: gateway }] }
+  return {
+    Network: {
+      ID: id,
+      ...stamps(network.version, created),
+      Spec: {
+        Name: spec.Name,
+        Labels: spec.Labels ?? {},
+        DriverConfiguration: { Name: 'overlay' },
+        IPAMOptions: ipam,
+        Scope: 'swarm',
+      },
+      DriverState: { Name: 'overlay' },
+      IPAMOptions: ipam,
+    },
+    Addresses: [`${address}/${subnet.split('/')[1] ?? '32'}`],
+  }
+}
+
+function localTasks(view: View, network: Stamped<NetworkValue>) {
+  const prefix = network.value.subnet.split('/')[1] ?? '32'
+  const entries = [...view.tasks.values()]
+    .filter((task) => task.value.node === view.self && isLiveTask(task.value, view))
+    .flatMap((task) => {
+      const claim = task.value.addresses.find((held) => held.network === network.id)
+      if (claim === undefined) return []
+      const name = taskName(view, task.value.service, task.value.slot, task.id)
+      const resource = {
+        Name: name,
+        EndpointID: task.id,
+        MacAddress: '',
+        IPv4Address: `${claim.address}/${prefix}`,
+        IPv6Address: '',
+      }
+      return [[task.id, resource] as const]
+    })
+  return Object.fromEntries(entries.sort(([a], [b]) => (a < b ? -1 : 1)))
+}
+
+/** Nodes that hold the network's endpoint records: those that run a task on it. */
+function holders(view: View, network: NetworkId) {
+  return [...view.members.values()]
+    .filter((member) => isUp(member) && (network === ingressNetwork || member.record.value.networks.includes(network)))
+    .sort((a, b) => (a.id < b.id ? -1 : 1))
+    .map((member) => ({ Name: member.id, IP: addressOf(member) }))
+}
+
+function heldServices(view: View, network: NetworkId) {
+  const services = new Map<string, { VIP: string; Ports: string[]; LocalLBIndex: number; Tasks: object[] }>()
+  for (const [task, endpoint] of [...(view.endpoints.get(network) ?? [])].sort(([a], [b]) => (a < b ? -1 : 1))) {
+    const { service: id, slot, node, address, ready, draining } = endpoint.value
+    const service = view.services.get(id)?.value
+    const name = service?.spec.Name ?? id
+    const entry = services.get(name) ?? {
+      VIP: service?.vips.find((vip) => vip.network === network)?.address ?? '',
+      Ports: (service?.ports ?? []).map((port) => `Target: ${port.target}, Publish: ${port.published}`),
+      LocalLBIndex: 0,
+      Tasks: [],
+    }
+    const owner = view.members.get(node)
+    entry.Tasks.push({
+      Name: taskName(view, id, slot, task),
+      EndpointID: task,
+      EndpointIP: address,
+      Info: {
+        'Host IP': owner === undefined ? '' : addressOf(owner),
+        Node: node,
+        State: !isUp(owner) ? 'hidden: its node is down' : draining ? 'draining' : ready ? 'ready' : 'not ready',
+      },
+    })
+    services.set(name, entry)
+  }
+  return Object.fromEntries([...services].sort(([a], [b]) => (a < b ? -1 : 1)))
+}
+
+/** Docker's container name of a task. */
+function taskName(view: View, service: string, slot: string, task: string): string {
+  return `${view.services.get(service)?.value.spec.Name ?? service}.${slot}.${task}`
+}

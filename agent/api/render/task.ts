@@ -1,0 +1,140 @@
+/**
+ * Tasks in Docker's shape (swagger.yaml, Task), with one `pending` task for each slot that nobody holds (design.md 10).
+ *
+ * Records say what a node observed of its task. What is desired is not recorded anywhere: it follows from the service. A task on a node
+ * that is down, or has rebooted since, is shown as orphaned; its record stays as it was and counts again when the node is back.
+ */
+import { compareVersions } from '../../../protocol/hlc.ts'
+import type { ServiceId } from '../../../protocol/ids.ts'
+import type { ServiceValue, TaskState, TaskValue } from '../../../protocol/model.ts'
+import type { ServiceSpec } from '../../../protocol/spec.ts'
+import { hasEnded, isLiveTask, isUp, nodeName } from '../../core/live.ts'
+import type { Stamped, View } from '../../core/view.ts'
+import { templateHash } from '../../core/wanted.ts'
+import type { SlotReport } from '../context.ts'
+import { idOf, stamps, time } from './common.ts'
+import { renderAttachment } from './network.ts'
+
+export type DesiredState = 'running' | 'shutdown' | 'remove'
+
+export function renderTask(view: View, task: Stamped<TaskValue>) {
+  const value = task.value
+  const service = view.services.get(value.service)
+  const lost = isLiveTask(value, view) || hasEnded(value.state) ? undefined : lossOf(view, value)
+  return {
+    ID: task.id,
+    ...stamps(task.version, value.created),
+    Labels: {},
+    Spec: templateOf(service?.value, value),
+    ServiceID: value.service,
+    ...slotOf(value.slot),
+    NodeID: value.node,
+    Status: {
+      Timestamp: time(value.stateMs),
+      State: lost === undefined ? value.state : 'orphaned',
+      Message: lost ?? value.message,
+      ...(value.error === undefined ? {} : { Err: value.error }),
+      ContainerStatus: {
+        ContainerID: task.id,
+        PID: value.pid ?? 0,
+        ExitCode: value.exitCode ?? 0,
+      },
+      PortStatus: portStatus(service?.value, value),
+    },
+    DesiredState: desiredState(view, task),
+    NetworksAttachments: value.addresses.map((claim) => renderAttachment(view, claim.network, claim.address)),
+  }
+}
+
+/** The task that Docker's tools expect where a slot waits: state `pending`, with the reason as its error. */
+export function renderPending(service: Stamped<ServiceValue>, slot: SlotReport) {
+  const { spec, updatedMs } = service.value
+  return {
+    ID: idOf(`pending/${service.id}/${slot.slot}`),
+    ...stamps(service.version, service.version),
+    Labels: {},
+    Spec: spec.TaskTemplate,
+    ServiceID: service.id,
+    ...slotOf(slot.slot),
+    Status: {
+      Timestamp: time(updatedMs),
+      State: 'pending' as const,
+      Message: 'pending',
+      Err: slot.sentence,
+      PortStatus: {},
+    },
+    DesiredState: 'running' as const,
+  }
+}
+
+/** Docker's desired state. Of several live tasks in one slot the newest that runs is wanted, and the older ones are to end. */
+export function desiredState(view: View, task: Stamped<TaskValue>): DesiredState {
+  const service = view.services.get(task.value.service)
+  if (service === undefined) return 'remove'
+  if (!isLiveTask(task.value, view)) return 'shutdown'
+  const replicas = service.value.spec.Mode?.Replicated?.Replicas ?? 1
+  if (service.value.spec.Mode?.Global === undefined && Number(task.value.slot) > replicas) return 'remove'
+  const winner = (bySlot(view, service.id).get(task.value.slot) ?? [])
+    .filter((other) => isLiveTask(other.value, view) && other.value.state === 'running')
+    .sort(
+      (a, b) =>
+        b.value.generation - a.value.generation ||
+        compareVersions(a.value.created, b.value.created) ||
+        (a.id < b.id ? -1 : 1),
+    )[0]
+  const replaced = winner !== undefined && winner.id !== task.id && task.value.replaces !== winner.id
+  return replaced ? 'shutdown' : 'running'
+}
+
+/** Tasks of a service by slot, in the order of their creation. */
+export function bySlot(view: View, service: ServiceId): ReadonlyMap<string, readonly Stamped<TaskValue>[]> {
+  const slots = new Map<string, Stamped<TaskValue>[]>()
+  const tasks = [...(view.tasksByService.get(service) ?? [])].flatMap((id) => view.tasks.get(id) ?? [])
+  for (const task of tasks.sort((a, b) => compareVersions(a.value.created, b.value.created))) {
+    const slot = slots.get(task.value.slot)
+    if (slot === undefined) slots.set(task.value.slot, [task])
+    else slot.push(task)
+  }
+  return slots
+}
+
+/** Whether a task runs what its service asks for now. */
+export function isUpToDate(view: View, task: TaskValue): boolean {
+  const service = view.services.get(task.service)
+  return service !== undefined && templateHash(service.value.spec) === task.template
+}
+
+function lossOf(view: View, task: TaskValue): string {
+  const name = nodeName(view, task.node)
+  return isUp(view.members.get(task.node)) ? `node ${name} has rebooted since` : `node ${name} is down`
+}
+
+/** A replicated slot is a number; the slot of a global service is its node, which Docker leaves out. */
+function slotOf(slot: string): { Slot?: number } {
+  return /^\d{1,9}$/.test(slot) ? { Slot: Number(slot) } : {}
+}
+
+/** The template that a task was made from, where it is still known; else the present one with the task's own image. */
+function templateOf(service: ServiceValue | undefined, task: TaskValue): ServiceSpec['TaskTemplate'] {
+  for (const spec of [service?.spec, service?.previous]) {
+    if (spec !== undefined && templateHash(spec) === task.template) return spec.TaskTemplate
+  }
+  const template = service?.spec.TaskTemplate
+  return { ...template, ContainerSpec: { ...template?.ContainerSpec, Image: task.image } }
+}
+
+const open: ReadonlySet<TaskState> = new Set(['starting', 'running'])
+
+/** Host-mode ports, as Docker; ingress ports belong to the service. */
+function portStatus(service: ServiceValue | undefined, task: TaskValue) {
+  const host = open.has(task.state) ? (service?.ports.filter((port) => port.mode === 'host') ?? []) : []
+  if (host.length === 0) return {}
+  return {
+    Ports: host.map((port) => ({
+      Protocol: port.protocol,
+      TargetPort: port.target,
+      PublishedPort: port.published,
+      PublishMode: port.mode,
+    })),
+  }
+}

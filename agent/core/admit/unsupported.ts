@@ -1,0 +1,139 @@
+/**
+ * What Docker's API can ask of a service and Grapevine cannot do yet: refused with a sentence, never silently ignored (issue item 4).
+ *
+ * An empty value (absent, "", 0, false, [], {}) asks for nothing. Values in `allowed` are Docker's defaults, which its client sends along
+ * when a neighbouring flag is set.
+ */
+import type { ServiceSpec } from '../../../protocol/spec.ts'
+import { type Fault, fault } from '../../fault.ts'
+
+interface Refusal {
+  readonly path: string
+  readonly what: string
+  readonly allowed?: readonly unknown[]
+  readonly fix?: string
+}
+
+const container = 'TaskTemplate.ContainerSpec'
+
+export const refusals: readonly Refusal[] = [
+  { path: 'Mode.ReplicatedJob', what: 'jobs' },
+  { path: 'Mode.GlobalJob', what: 'jobs' },
+  { path: `${container}.Configs`, what: 'configs', fix: 'Pass the setting with --env' },
+  {
+    path: `${container}.Secrets`,
+    what: 'secrets',
+    fix: 'Keep the secret in a file on the nodes and pass its path with --env',
+  },
+  {
+    path: `${container}.Mounts`,
+    what: 'mounts',
+    fix: 'A task is a process of its node and sees the files of its node',
+  },
+  { path: `${container}.Privileges`, what: 'privileges (credential specs, SELinux, seccomp, AppArmor)' },
+  { path: `${container}.CapabilityAdd`, what: 'capabilities' },
+  { path: `${container}.CapabilityDrop`, what: 'capabilities' },
+  { path: `${container}.Sysctls`, what: 'sysctls' },
+  { path: `${container}.Ulimits`, what: 'ulimits' },
+  { path: `${container}.OomScoreAdj`, what: 'an OOM score' },
+  { path: `${container}.Groups`, what: 'additional groups' },
+  { path: `${container}.TTY`, what: 'a terminal (--tty)' },
+  { path: `${container}.OpenStdin`, what: 'an open stdin' },
+  { path: `${container}.ReadOnly`, what: 'a read-only root (--read-only)' },
+  { path: `${container}.Init`, what: 'an init process in the task (--init)' },
+  { path: `${container}.Isolation`, what: 'isolation', allowed: ['default'] },
+  { path: `${container}.Hosts`, what: 'host entries (--host)' },
+  {
+    path: `${container}.DNSConfig`,
+    what: 'DNS settings of a service (--dns, --dns-search, --dns-option)',
+    fix: 'Set --upstream-dns of the agents',
+  },
+  { path: 'TaskTemplate.PluginSpec', what: 'plugins' },
+  { path: 'TaskTemplate.NetworkAttachmentSpec', what: 'network attachments of containers' },
+  { path: 'TaskTemplate.Runtime', what: 'this kind of task', allowed: ['container'] },
+  { path: 'TaskTemplate.LogDriver', what: 'log drivers', fix: 'Logs are kept by each node: vine service logs' },
+  {
+    path: 'TaskTemplate.Resources.Limits',
+    what: 'resource limits',
+    fix: 'Reserve instead: --reserve-cpu, --reserve-memory',
+  },
+  { path: 'TaskTemplate.Resources.SwapBytes', what: 'a swap limit' },
+  { path: 'TaskTemplate.Resources.MemorySwappiness', what: 'memory swappiness' },
+  {
+    path: 'TaskTemplate.Resources.Reservations.GenericResources',
+    what: 'generic resources',
+    fix: 'Label the nodes and use --constraint',
+  },
+  {
+    path: 'TaskTemplate.Placement.Platforms',
+    what: 'platforms of an image',
+    fix: 'Use --constraint node.platform.arch==…',
+  },
+  { path: 'UpdateConfig.Parallelism', what: 'an update parallelism other than 1', allowed: [1] },
+  { path: 'UpdateConfig.Delay', what: 'an update delay' },
+  { path: 'UpdateConfig.Monitor', what: 'an update monitor time', allowed: [5_000_000_000] },
+  { path: 'UpdateConfig.FailureAction', what: 'an update failure action other than pause', allowed: ['pause'] },
+  { path: 'UpdateConfig.MaxFailureRatio', what: 'an update failure ratio' },
+  {
+    path: 'RollbackConfig',
+    what: 'rollback settings',
+    fix: 'vine service update --rollback goes back one slot after another',
+  },
+]
+
+export function checkSupported(spec: ServiceSpec): Fault | undefined {
+  for (const { path, what, allowed = [], fix } of refusals) {
+    const value = at(spec, path)
+    // 0 asks for "all at once" where 1 is the default.
+    const asks = path === 'UpdateConfig.Parallelism' ? value !== undefined : !isEmpty(value)
+    if (asks && !allowed.includes(value))
+      return fault('unsupported', `Grapevine does not support ${what} (${path})`, fix)
+  }
+  const networks = [...(spec.TaskTemplate.Networks ?? []), ...(spec.Networks ?? [])]
+  if (networks.some((network) => !isEmpty(network.DriverOpts))) {
+    return fault('unsupported', 'Grapevine does not support driver options of a network attachment')
+  }
+  if (spec.EndpointSpec?.Ports?.some((port) => port.Protocol === 'sctp') === true) {
+    return fault('unsupported', 'Grapevine does not forward SCTP', 'Publish tcp or udp ports')
+  }
+  return undefined
+}
+
+/** Labels with a meaning to Grapevine; another `grapevine.` label is stored, with a warning, for it may be a slip. */
+const labelValues: Readonly<Record<string, RegExp>> = {
+  'grapevine.expose': /^\s*\d{1,5}(\/(tcp|udp))?\s*(,\s*\d{1,5}(\/(tcp|udp))?\s*)*$/,
+  'grapevine.port': /^(fixed|dynamic)$/,
+  'grapevine.partition': /^(run|stop)$/,
+  'grapevine.proxy-protocol': /^(v2|off)$/,
+  'grapevine.affinity': /^(client-ip|none)$/,
+}
+
+export function checkLabels(spec: ServiceSpec): Fault | undefined {
+  for (const [label, value] of Object.entries(spec.Labels ?? {})) {
+    const pattern = Object.hasOwn(labelValues, label) ? labelValues[label] : undefined
+    if (pattern !== undefined && !pattern.test(value))
+      return fault('invalid', `label ${label} cannot be "${value.slice(0, 80)}"`)
+  }
+  return undefined
+}
+
+export function labelWarnings(spec: ServiceSpec): readonly string[] {
+  return Object.keys(spec.Labels ?? {})
+    .filter((label) => label.startsWith('grapevine.') && !Object.hasOwn(labelValues, label))
+    .sort()
+    .map((label) => `label ${label} has no meaning to Grapevine`)
+}
+
+function at(data: unknown, path: string): unknown {
+  let value = data
+  for (const key of path.split('.')) {
+    if (typeof value !== 'object' || value === null || !Object.hasOwn(value, key)) return undefined
+    value = (value as Readonly<Record<string, unknown>>)[key]
+  }
+  return value
+}
+
+function isEmpty(value: unknown): boolean {
+  if (value === undefined || value === null || value === '' || value === 0 || value === false) return true
+  return typeof value === 'object' && Object.values(value).every(isEmpty)
+}
