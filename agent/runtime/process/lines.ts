@@ -1,0 +1,57 @@
+/**
+ * The form of a stored log line, `<wall ms> <o|e> <bytes>`, and what is read out of it. Programs write what they like: bytes that are not
+ * UTF-8 show as replacement characters, and a line that is not of this form (cut by a full disk) is left out.
+ */
+import { closeSync, openSync, readSync, statSync } from 'node:fs'
+import type { TaskId } from '../../../protocol/ids.ts'
+import type { LogLine } from '../../world.ts'
+
+/** Reads one stored line, given as latin1. */
+export function parseLine(task: TaskId, stored: string): LogLine | undefined {
+  const found = /^(\d{1,15}) ([oe]) /.exec(stored)
+  if (found === null) return undefined
+  return {
+    task,
+    stream: found[2] === 'o' ? 'stdout' : 'stderr',
+    atMs: Number(found[1]),
+    text: Buffer.from(stored.slice(found[0].length), 'latin1').toString('utf8').replace(/\r$/, ''),
+  }
+}
+
+/** One line of bytes (as latin1) for a table: at most 200 characters, without escape sequences, control characters or outer blanks. */
+export function cleanLine(line: string): string {
+  return Buffer.from(line, 'latin1')
+    .toString('utf8')
+    .replace(ESCAPES, '')
+    .replace(/\p{C}/gu, ' ')
+    .trim()
+    .slice(0, LAST_LINE_CHARACTERS)
+}
+
+/** The last line of stderr in the last 64 KB of a log, for a task that said nothing since this agent adopted it. */
+export function lastLineOf(log: string): string {
+  const stored = tailBytes(log, TAIL_BYTES).toString('latin1').split('\n')
+  for (const line of stored.reverse()) {
+    const found = /^\d{1,15} e (.*)$/s.exec(line)?.[1]
+    if (found !== undefined && cleanLine(found) !== '') return cleanLine(found)
+  }
+  return ''
+}
+
+const LAST_LINE_CHARACTERS = 200
+const TAIL_BYTES = 64 * 1024
+/** ECMA-48 control sequences: colours, cursor. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+const ESCAPES = /\x1b\[[0-?]*[ -/]*[@-~]/g
+
+function tailBytes(file: string, length: number): Buffer {
+  const size = statSync(file, { throwIfNoEntry: false })?.size ?? 0
+  if (size === 0) return Buffer.alloc(0)
+  const handle = openSync(file, 'r')
+  try {
+    const bytes = Buffer.alloc(Math.min(length, size))
+    return bytes.subarray(0, readSync(handle, bytes, 0, bytes.length, size - bytes.length))
+  } finally {
+    closeSync(handle)
+  }
+}
