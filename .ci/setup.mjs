@@ -7,7 +7,7 @@ import { existsSync, readFileSync, realpathSync, rmSync, utimesSync, writeFileSy
 import { delimiter, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { alone } from './alone.mjs'
-import { eachLine, ended, progress, SetupError, say, seconds } from './speak.mjs'
+import { eachLine, endChildren, ended, progress, SetupError, say, seconds } from './speak.mjs'
 import { installTools } from './tools.mjs'
 
 const root = realpathSync(join(dirname(fileURLToPath(import.meta.url)), '..'))
@@ -18,15 +18,29 @@ const ownNode = join(root, 'node_modules', '.bin', 'node')
 const NODE_PACKAGE = /^node_modules\/node-(linux|darwin|win)-/
 const forTests = process.argv.includes('--for-tests')
 
+for (const [signal, code] of [
+  ['SIGHUP', 129],
+  ['SIGINT', 130],
+  ['SIGTERM', 143],
+]) {
+  process.on(signal, () => {
+    endChildren()
+    fail('it was stopped', 'Run the command again; what is half fetched is replaced.')
+    process.exit(code)
+  })
+}
 try {
   if (!isSetUp()) await alone(join(root, '.set-up.lock'), say, install)
   if (forTests && process.env.CI === 'true') await installTools(root)
 } catch (error) {
-  say(`Set-up failed: ${error.message}`)
-  say(error.fix ?? error.stack)
+  fail(error.message, error.fix ?? error.stack)
+  process.exitCode = 1
+}
+
+function fail(why, fix) {
+  say(`Set-up failed: ${why}\n${fix}`)
   // The caller promised that its last line is a tally, whatever happens.
   if (forTests) process.stdout.write('0 passed, 1 failed\n')
-  process.exitCode = 1
 }
 
 /** Fetches everything, unless another set-up did so while this one waited. */

@@ -34,13 +34,15 @@ export function progress(line) {
   }
 }
 
-/** Resolves to undefined when the child ended well, else to how it ended. Ctrl-C and SIGTERM reach the child first. */
+/** Child processes at work. */
+const children = new Set()
+
+/** Resolves to undefined when the child ended well, else to how it ended. */
 export function ended(child) {
+  children.add(child)
   return new Promise((resolve) => {
-    const pass = (signal) => child.kill(signal)
-    process.on('SIGINT', pass).on('SIGTERM', pass)
     const done = (how) => {
-      process.off('SIGINT', pass).off('SIGTERM', pass)
+      children.delete(child)
       resolve(how)
     }
     child.on('error', (error) => done(`could not be started: ${error.message}`))
@@ -49,6 +51,11 @@ export function ended(child) {
       else done(signal === null ? `ended with exit code ${code}` : `was stopped by ${signal}`)
     })
   })
+}
+
+/** Ends what is at work, for a set-up that was told to stop. At once: npm, asked to stop, first finishes what it is at. */
+export function endChildren() {
+  for (const child of children) child.kill('SIGKILL')
 }
 
 export function eachLine(child, take) {
@@ -61,5 +68,6 @@ export function seconds(started) {
 
 /** Set-up speaks on stderr: `vine service ls --json` in a fresh clone must print JSON only. */
 export function say(text) {
-  process.stderr.write(`${text}\n`)
+  // On a terminal a line of progress may stand there: it goes.
+  process.stderr.write(`${process.stderr.isTTY ? '\r\x1b[K' : ''}${text}\n`)
 }
