@@ -78,7 +78,7 @@ export function openStateDir(root: string): StateDir {
       try {
         mkdirSync(taskDir(id), { mode: 0o700 })
         const write = (file: string, text: string) => writeFileSync(file, text, { mode: 0o600 })
-        write(join(taskDir(id), 'task.json'), JSON.stringify(kept))
+        write(join(taskDir(id), 'task.json'), toText(kept))
         write(join(taskDir(id), 'run'), run)
         write(join(taskDir(id), 'cursor'), ' '.repeat(CURSOR_BYTES))
         write(join(taskDir(id), 'pid'), blank)
@@ -100,7 +100,7 @@ export function openStateDir(root: string): StateDir {
     },
     writeEnded(id, exit) {
       const file = join(taskDir(id), 'ended.json')
-      writeFileSync(`${file}.new`, JSON.stringify(exit), { mode: 0o600 })
+      writeFileSync(`${file}.new`, toText(exit), { mode: 0o600 })
       renameSync(`${file}.new`, file)
     },
     scan() {
@@ -132,6 +132,15 @@ export function openStateDir(root: string): StateDir {
 /** Room for the longest line of a shim. */
 const blank = `${' '.repeat(127)}\n`
 
+/** JSON has no undefined; a field that is undefined here is null there, so that what is read back equals what was written. */
+function toText(value: Kept | Exit): string {
+  return JSON.stringify(value, (_, field: unknown) => (field === undefined ? null : field))
+}
+
+function orUndefined<T>(schema: z.ZodType<T>) {
+  return schema.nullable().transform((value) => value ?? undefined)
+}
+
 const texts = z.array(z.string())
 const table = z.record(z.string(), z.string())
 
@@ -146,8 +155,8 @@ const keptSchema = z.object({
     command: texts,
     args: texts,
     env: table,
-    dir: z.string().optional(),
-    user: z.string().optional(),
+    dir: orUndefined(z.string()),
+    user: orUndefined(z.string()),
     hostname: z.string(),
     labels: table,
     stopSignal: z.string(),
@@ -155,8 +164,8 @@ const keptSchema = z.object({
     attachment: z.looseObject({
       host: z.string(),
       ports: z.array(z.object({ protocol: z.enum(['tcp', 'udp']), target: z.number(), actual: z.number() })),
-      resolver: z.string().optional(),
-      hostsFile: z.string().optional(),
+      resolver: orUndefined(z.string()),
+      hostsFile: orUndefined(z.string()),
     }),
   }),
   privacy: z.enum(['root', 'user', 'none']),
@@ -167,8 +176,8 @@ const keptSchema = z.object({
 })
 
 const exitSchema = z.object({
-  code: z.number().optional(),
-  signal: z.string().optional(),
+  code: orUndefined(z.number()),
+  signal: orUndefined(z.string()),
   lastLine: z.string(),
   atMs: z.number(),
 })
