@@ -24,8 +24,8 @@ const OWN_FILES = ['presets', 'fault', 'world', 'view', 'journal', 'node', 'main
 const OWN_FOLDERS = ['core', 'trust', 'loops']
 /** Edges that come in two implementations, which know their common folder but not each other. */
 const SPLIT_EDGES = ['dataplane', 'runtime']
-/** The command line knows the swarm through its API only: the client, and the shapes that the API answers with. */
-const API_FOR_CLIENTS = /^agent\/api\/(client|shapes|types)(\/|\.ts$)/
+/** The command line knows the swarm through its API only: the client, and the headers and shapes that the API answers with. */
+const API_FOR_CLIENTS = /^agent\/api\/(client|headers|shapes|types)(\/|\.ts$)/
 const CLIENT_ONLY = ['edge cli', 'edge demo']
 const CLIENT_MAY = ['protocol', 'presets', 'fault', 'shell']
 
