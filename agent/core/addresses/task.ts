@@ -1,0 +1,25 @@
+/**
+ * The address of a task on a network: the first free candidate of a sequence from a hash of its id, claimed in its record (design.md 6).
+ *
+ * Freed addresses rest: one that an ended task had is taken only when no other is left, since clients may still believe it. Nothing
+ * belongs to a dead node for ever either; its addresses come last.
+ */
+import type { TaskId } from '../../../protocol/ids.ts'
+import type { NetworkValue } from '../../../protocol/model.ts'
+import { hasEnded, isLiveTask } from '../live.ts'
+import type { Stamped, View } from '../view.ts'
+import { chooseAddress } from './ranges.ts'
+
+/** Undefined when the subnet is full. */
+export function chooseTaskAddress(view: View, network: Stamped<NetworkValue>, taskId: TaskId): string | undefined {
+  const taken = new Map<string, number>()
+  for (const { id, value } of view.tasks.values()) {
+    if (id === taskId) continue
+    for (const claim of value.addresses) {
+      if (claim.network !== network.id) continue
+      const level = isLiveTask(value, view) ? Number.POSITIVE_INFINITY : hasEnded(value.state) ? 1 : 2
+      taken.set(claim.address, Math.max(level, taken.get(claim.address) ?? 0))
+    }
+  }
+  return chooseAddress(network, { range: 'tasks', key: taskId, takenLevel: taken })
+}
