@@ -1,0 +1,480 @@
+/**
+ * The control plane over libp2p: composes the node, the hello, links, dialer, gossip and watchdog into a `Transport` (agent/world.ts).
+ *
+ * Owns which link counts for each node. Nothing of an unadmitted node passes: no gossip, no request, no event. Membership is asked of
+ * `Admission` at each step and kept nowhere here, except what this process has checked itself: certificates shown with messages.
+ */
+import { networkInterfaces } from 'node:os'
+import type { Connection, PeerId, Stream } from '@libp2p/interface'
+import { multiaddr } from '@multiformats/multiaddr'
+import type { NodeId } from '../../protocol/ids.ts'
+import { assert, fault, reasonOf } from '../fault.ts'
+import { checkCertificate } from '../trust/certificate.ts'
+import { type Identity, nodeIdOf } from '../trust/identity.ts'
+import type { Cancel, Clock, Disconnect, Log, Random, Transport, TransportHandlers } from '../world.ts'
+import type { Admission, KnownMember, TransportTimes } from './admission.ts'
+import { advertised, portOf } from './advertise.ts'
+import { type DialFailure, dialFailureOf } from './diagnose.ts'
+import { type Dialer, dialer } from './dialer.ts'
+import { type Gossip, topics } from './gossip.ts'
+import {
+  type DialerWish,
+  type HelloContext,
+  helloAsAccepter,
+  helloAsDialer,
+  type OpenLink,
+  type Peer,
+} from './handshake.ts'
+import type { Standing } from './hello.ts'
+import { type Joined, type Joining, type JoinRequest, join } from './join.ts'
+import { listeningOn, type Started, startLibp2p } from './libp2p.ts'
+import { createLink, type DialResult, type Link } from './link.ts'
+import { keepsNew, meshPeers } from './mesh.ts'
+import { watchdog } from './watchdog.ts'
+
+export interface TransportOptions {
+  readonly identity: Identity
+  readonly cluster: string
+  /** trust/certificate.ts `clusterTag(cluster)`. */
+  readonly clusterTag: Uint8Array
+  /** This node's certificate, from founding, an earlier join, or undefined: then `join` with a token gets one. */
+  readonly certificate: Uint8Array | undefined
+  /** Multiaddrs to listen on. */
+  readonly listen: readonly string[]
+  /** Hosts to tell others instead of the addresses found; empty: find them. */
+  readonly advertise: readonly string[]
+  readonly admission: Admission
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Log
+  readonly times: TransportTimes
+  /** Release of this agent, told in the hello. */
+  readonly build: string
+}
+
+export interface Libp2pTransport extends Transport {
+  /** Multiaddrs for the member record, best first; after `start`. */
+  listening(): readonly string[]
+  certificate(): Uint8Array | undefined
+  join(request: JoinRequest): Joining
+  /** Membership changed: connects with new members, ends links with removed ones. Cheap; call it on every change of members or removals. */
+  refresh(): void
+  /** What was dropped or healed since the start, by kind; for metrics. */
+  counters(): ReadonlyMap<string, number>
+}
+
+export const controlProtocol = '/grapevine/control'
+
+/** 60 s: by then the member record of a newcomer is everywhere, by sync if not by gossip. */
+const introductionMs = 60_000
+/** A link that lost against another of the same pair lives on for requests under way. */
+const retireMs = 2_000
+/** Writers known by a certificate that came with a message; a cluster has fewer newcomers a minute. */
+const vouchedMax = 2_000
+
+export function createTransport(options: TransportOptions): Libp2pTransport {
+  const { identity, admission, clock, times, log } = options
+  const self = identity.nodeId
+  const links = new Map<NodeId, Link>()
+  const vouched = new Set<NodeId>()
+  /** Members told by the node that admitted us, until the state knows them. */
+  const told = new Map<NodeId, KnownMember>()
+  const dialling = new Map<NodeId, Promise<DialResult>>()
+  const counts = new Map<string, number>()
+  const cancels = new Set<Cancel>()
+  let certificate = options.certificate
+  let introduceUntilMs = 0
+  let handlers: TransportHandlers | undefined
+  let started: Started | undefined
+  let gossip: Gossip | undefined
+  let keeper: Dialer | undefined
+  let stopping = false
+  let joining: Joining | undefined
+
+  const hello: HelloContext = {
+    identity,
+    clock,
+    helloMs: times.helloMs,
+    build: options.build,
+    standing,
+    listen: listening,
+    dialBack,
+  }
+
+  async function start(given: TransportHandlers): Promise<void> {
+    assert(started === undefined, 'a transport is started once')
+    handlers = given
+    const { listen, clusterTag } = options
+    try {
+      started = await startLibp2p({
+        identity,
+        listen,
+        clusterTag,
+        times,
+        onGossipRefused: () => count('gossip streams of strangers'),
+      })
+    } catch (error) {
+      throw startFault(error, listen)
+    }
+    const { node } = started
+    gossip = topics({
+      gossip: started.gossip,
+      introduction: () => (clock.now() < introduceUntilMs ? certificate : undefined),
+      accepts,
+      onMessage: (topic, from, bytes) => {
+        if (certificate === undefined) count('messages before admission')
+        else handlers?.onMessage(topic, from, bytes)
+      },
+      dropped: count,
+    })
+    node.addEventListener('connection:open', (event) => guardStranger(event.detail))
+    await node.handle(controlProtocol, onControlStream, { maxInboundStreams: 4, maxOutboundStreams: 4 })
+    const stopWatch = watchdog({
+      clock,
+      everyMs: times.watchdogMs,
+      links: () => links.values(),
+      reopen: (connection) => started?.gate.open(connection),
+      healed: (direction) => count(`gossip healed ${direction}`),
+    })
+    cancels.add(stopWatch)
+    keeper = dialer({
+      self,
+      clock,
+      random: options.random,
+      times,
+      missing,
+      connect: async (node) => void (await connect(node)),
+    })
+    keeper.refresh()
+  }
+
+  async function stop(): Promise<void> {
+    stopping = true
+    joining?.stop()
+    keeper?.stop()
+    for (const cancel of cancels) cancel()
+    for (const link of [...links.values()]) link.end('this agent stops')
+    await started?.node.stop()
+  }
+
+  // ---- who is admitted ----
+
+  function standing(): Standing {
+    return { cluster: options.cluster, certificate, admission }
+  }
+
+  function known(node: NodeId): KnownMember | undefined {
+    return admission.members().find((member) => member.node === node) ?? told.get(node)
+  }
+
+  function missing(): readonly NodeId[] {
+    if (certificate === undefined) return []
+    const everyone = new Set(admission.members().map((member) => member.node))
+    for (const node of told.keys()) everyone.add(node)
+    return meshPeers(self, [...everyone]).filter((node) => !links.has(node) && !admission.isRemoved(node))
+  }
+
+  function accepts(writer: NodeId, shown: Uint8Array | undefined): boolean {
+    if (admission.isRemoved(writer)) return false
+    if (admission.isMember(writer) || links.has(writer) || vouched.has(writer) || told.has(writer)) return true
+    if (shown === undefined) return false
+    const { cluster } = options
+    const isRemoved = (node: NodeId) => admission.isRemoved(node)
+    const checked = checkCertificate(shown, { cluster, node: writer, isRemoved, isMember: () => false })
+    if (!checked.ok) return false
+    if (vouched.size >= vouchedMax) vouched.clear()
+    vouched.add(writer)
+    return true
+  }
+
+  /** Connections that do not complete a hello are closed: a stranger costs a socket for some seconds. */
+  function guardStranger(connection: Connection): void {
+    const cancel = clock.after(times.helloMs + times.dialMs, () => {
+      cancels.delete(cancel)
+      if (linkOf(connection) !== undefined || connection.status !== 'open') return
+      count('connections without hello')
+      connection.abort(new Error('no hello'))
+    })
+    cancels.add(cancel)
+    connection.addEventListener('close', () => {
+      cancel()
+      cancels.delete(cancel)
+    })
+  }
+
+  // ---- links ----
+
+  async function onControlStream(stream: Stream, connection: Connection): Promise<void> {
+    const peer = peerOf(connection.remotePeer)
+    if (peer === undefined || linkOf(connection) !== undefined) {
+      stream.abort(new Error('one control stream a connection'))
+      return
+    }
+    const outcome = await helloAsAccepter(stream, peer, hello)
+    if (outcome.kind === 'open') {
+      adopt(peer, connection, outcome.link, peer.node)
+      return
+    }
+    count(`hellos refused: ${failureWord(outcome.failure)}`)
+    closeSoon(connection)
+  }
+
+  /** Time for the refusal to be read; the peer closes by itself as soon as it has read it. */
+  function closeSoon(connection: Connection): void {
+    const cancel = clock.after(500, () => {
+      cancels.delete(cancel)
+      if (connection.status === 'open') connection.abort(new Error('refused'))
+    })
+    cancels.add(cancel)
+  }
+
+  function adopt(peer: Peer, connection: Connection, open: OpenLink, dialledBy: NodeId): Link {
+    const link = createLink({
+      peer,
+      connection,
+      open,
+      dialledBy,
+      clock,
+      name: () => admission.nameOf(peer.node) ?? peer.node,
+      serve: (kind, bytes) => serve(peer.node, kind, bytes),
+      regossip: () => {
+        if (links.get(peer.node) === link) started?.gate.open(connection)
+      },
+      dropped: count,
+      onEnd: (why) => onLinkEnd(link, why),
+    })
+    const old = links.get(peer.node)
+    const low = self < peer.node ? self : peer.node
+    if (stopping || admission.isRemoved(peer.node)) link.end('not wanted')
+    else if (old === undefined || keepsNew({ low }, old, link)) take(link, old)
+    else retire(link)
+    link.run()
+    return link
+  }
+
+  function take(link: Link, old: Link | undefined): void {
+    links.set(link.peer.node, link)
+    started?.gate.open(link.connection)
+    if (old === undefined) handlers?.onConnected(link.peer.node)
+    else retire(old)
+    keeper?.refresh()
+  }
+
+  function retire(link: Link): void {
+    const cancel = clock.after(retireMs, () => {
+      cancels.delete(cancel)
+      if (links.get(link.peer.node) !== link) link.end('a second connection')
+    })
+    cancels.add(cancel)
+  }
+
+  function onLinkEnd(link: Link, why: Disconnect): void {
+    const { node } = link.peer
+    if (links.get(node) !== link) return
+    links.delete(node)
+    started?.gate.shut(link.connection.remotePeer)
+    handlers?.onDisconnected(node, why)
+    if (!stopping) keeper?.refresh()
+  }
+
+  function linkOf(connection: Connection): Link | undefined {
+    const peer = peerOf(connection.remotePeer)
+    const link = peer === undefined ? undefined : links.get(peer.node)
+    return link?.connection.id === connection.id ? link : undefined
+  }
+
+  async function serve(from: NodeId, kind: string, bytes: Uint8Array): Promise<Uint8Array> {
+    if (certificate === undefined || handlers === undefined) throw fault('unavailable', 'not admitted yet')
+    return handlers.onRequest(from, kind, bytes)
+  }
+
+  // ---- dialling ----
+
+  async function dial(node: NodeId): Promise<'connected' | 'refused' | 'unreachable'> {
+    if (links.has(node)) return 'connected'
+    const result = await connect(node)
+    if (result.kind === 'open') return 'connected'
+    return result.failure.kind === 'refused' ? 'refused' : 'unreachable'
+  }
+
+  /** One dial of a member at a time: callers in between get its result. */
+  function connect(node: NodeId): Promise<DialResult> {
+    const running = dialling.get(node)
+    if (running !== undefined) return running
+    const member = known(node)
+    if (member === undefined || started === undefined || certificate === undefined) {
+      return Promise.resolve(failed({ kind: 'no-route', detail: 'its address is not known' }))
+    }
+    const addresses = member.listen.map((address) => `${address}/p2p/${member.peerId}`)
+    const made = dialAddresses(addresses, { fresh: false, secret: undefined }).finally(() => dialling.delete(node))
+    dialling.set(node, made)
+    return made
+  }
+
+  async function dialAddresses(addresses: readonly string[], wish: DialerWish): Promise<DialResult> {
+    let reached = false
+    let connection: Connection
+    try {
+      assert(started !== undefined, 'a transport dials after its start')
+      connection = await started.node.dial(
+        addresses.map((address) => multiaddr(address)),
+        {
+          // Without it libp2p hands out a connection that is being closed, or the peer's own before its hello.
+          force: true,
+          signal: AbortSignal.timeout(times.dialMs),
+          onProgress: (event) => {
+            if (event.type.startsWith('upgrader:')) reached = true
+          },
+        },
+      )
+    } catch (error) {
+      return failed(dialFailureOf(error, reached))
+    }
+    try {
+      return await greet(connection, wish)
+    } catch (error) {
+      connection.abort(new Error('the hello failed'))
+      return failed({ kind: 'silent', detail: reasonOf(error) })
+    }
+  }
+
+  async function greet(connection: Connection, wish: DialerWish): Promise<DialResult> {
+    const peer = peerOf(connection.remotePeer)
+    if (peer === undefined) {
+      connection.abort(new Error('no Ed25519 key'))
+      return failed({ kind: 'silent', detail: 'its key is not of type Ed25519' })
+    }
+    const stream = await connection.newStream(controlProtocol, { signal: AbortSignal.timeout(times.helloMs) })
+    const outcome = await helloAsDialer(stream, peer, wish, hello)
+    if (outcome.kind === 'failed') {
+      connection.abort(new Error('no admission'))
+      return outcome
+    }
+    if (outcome.welcome.certificate !== undefined) {
+      const { cluster } = options
+      const trusting = { isRemoved: () => false, isMember: () => true }
+      const checked = checkCertificate(outcome.welcome.certificate, { cluster, node: self, ...trusting })
+      if (!checked.ok) {
+        connection.abort(new Error('a certificate that is not valid'))
+        return failed({ kind: 'distrust', reason: 'bad-certificate' })
+      }
+      certificate ??= Uint8Array.from(outcome.welcome.certificate)
+      introduceUntilMs = clock.now() + introductionMs
+    }
+    for (const member of outcome.welcome.members ?? []) if (member.node !== self) told.set(member.node, member)
+    return { kind: 'open', link: adopt(peer, connection, outcome.link, self), welcome: outcome.welcome }
+  }
+
+  async function dialBack(peer: Peer, listen: readonly string[]): Promise<string | undefined> {
+    const addresses = listen.slice(0, 8).map((address) => `${address}/p2p/${peer.peerId}`)
+    if (addresses.length === 0 || started === undefined) return 'it names no address'
+    try {
+      const signal = AbortSignal.timeout(Math.min(times.dialMs, times.helloMs * 0.6))
+      const connection = await started.node.dial(
+        addresses.map((address) => multiaddr(address)),
+        { force: true, signal },
+      )
+      connection.close().catch(() => connection.abort(new Error('dial-back')))
+      return undefined
+    } catch (error) {
+      return `tried ${listen.join(', ')}: ${dialFailureOf(error, false).kind}`
+    }
+  }
+
+  // ---- the rest of Transport ----
+
+  async function request(node: NodeId, kind: string, bytes: Uint8Array, timeoutMs: number): Promise<Uint8Array> {
+    const link = links.get(node)
+    if (link === undefined) throw fault('unavailable', `${admission.nameOf(node) ?? node} is not connected`)
+    return link.requests.ask(kind, bytes, timeoutMs)
+  }
+
+  function refresh(): void {
+    for (const [node, link] of [...links]) if (admission.isRemoved(node)) link.end('removed from the cluster')
+    for (const node of [...told.keys()]) if (admission.isMember(node) || admission.isRemoved(node)) told.delete(node)
+    for (const node of [...vouched]) if (admission.isMember(node)) vouched.delete(node)
+    keeper?.refresh()
+  }
+
+  function listening(): readonly string[] {
+    if (started === undefined) return []
+    const hosts = Object.entries(networkInterfaces()).flatMap(([name, addresses]) =>
+      (addresses ?? []).map(({ address, family, internal }) => ({ name, address, family, internal })),
+    )
+    return advertised(listeningOn(started.node), options.advertise, hosts)
+  }
+
+  function beginJoin(request: JoinRequest): Joining {
+    assert(started !== undefined, 'join() comes after start()')
+    joining?.stop()
+    joining = join({
+      request,
+      clock,
+      random: options.random,
+      times,
+      ownPort: portOf(listening()[0] ?? '') ?? 0,
+      dial: (addresses, secret) => dialAddresses(addresses, { fresh: true, secret }),
+      known: () => admission.members(),
+      connected: () => links.size > 0,
+      joined: (welcome, by): Joined => {
+        assert(certificate !== undefined, 'who was welcomed has a certificate')
+        keeper?.refresh()
+        return { certificate, seed: welcome.seed, members: [...told.values()], by }
+      },
+      log,
+    })
+    return joining
+  }
+
+  function count(what: string): void {
+    counts.set(what, (counts.get(what) ?? 0) + 1)
+  }
+
+  return {
+    self,
+    start,
+    stop,
+    publish: (topic, bytes) => gossip?.publish(topic, bytes),
+    subscribe: (topic) => gossip?.subscribe(topic),
+    unsubscribe: (topic) => gossip?.unsubscribe(topic),
+    request,
+    connected: () => [...links.keys()].sort(),
+    dial,
+    listening,
+    certificate: () => certificate,
+    join: beginJoin,
+    refresh,
+    counters: () => counts,
+  }
+}
+
+function failed(failure: DialFailure): DialResult {
+  return { kind: 'failed', failure }
+}
+
+function failureWord(failure: DialFailure): string {
+  if (failure.kind === 'refusal') return failure.refusal.reason
+  return failure.kind === 'distrust' ? failure.reason : failure.kind
+}
+
+function peerOf(peerId: PeerId): Peer | undefined {
+  if (peerId.type !== 'Ed25519') return undefined
+  const publicKey = peerId.publicKey.raw
+  return { node: nodeIdOf(publicKey), peerId: peerId.toString(), publicKey }
+}
+
+function startFault(error: unknown, listen: readonly string[]): Error {
+  const text = error instanceof AggregateError ? error.errors.map(reasonOf).join('; ') : reasonOf(error)
+  if (
+    !/EADDRINUSE|EACCES|EADDRNOTAVAIL|UnsupportedListen|Some configured addresses|could not listen|listen/i.test(text)
+  ) {
+    return fault('internal', `The control plane did not start: ${text}`, undefined, error)
+  }
+  const ports = listen.join(', ')
+  return fault(
+    'port-taken',
+    `Cannot listen on ${ports}: ${text}`,
+    'Choose another port or address with --listen, or stop what uses it',
+    error,
+  )
+}
