@@ -37,7 +37,7 @@ export function createDnsServer(responder: Responder, log: Log): DnsServer {
     if (open.get(task)?.where === where) return
     await unlisten(task)
     const clients = new Set<TcpSocket>()
-    const udp = createSocket({ type: 'udp4', recvBufferSize: receiveBufferBytes })
+    const udp = createSocket({ type: 'udp4', recvBufferSize: receiveBufferBytes, lookup: asItIs })
     const tcp = createServer((socket) => serveTcp(task, socket, clients))
     tcp.maxConnections = tcpClientsMax
     udp.on('message', (message, from) => {
@@ -112,6 +112,11 @@ export function createDnsServer(responder: Responder, log: Log): DnsServer {
       await Promise.all([...open.keys()].map(unlisten))
     },
   }
+}
+
+/** Replies go to addresses, never to names: Node's own lookup would put each through another turn of the event loop. */
+function asItIs(address: string, _options: unknown, done: (error: null, address: string, family: number) => void): void {
+  done(null, address, 4)
 }
 
 function framed(reply: Buffer): Buffer {
