@@ -20,6 +20,10 @@ export interface Routes {
 export interface PublishedRoute {
   readonly protocol: Protocol
   readonly port: number
+  /** Port of the service that the published one leads to. */
+  readonly target: number
+  /** 'host': only to tasks of this node; a user-space task may serve the port itself. */
+  readonly mode: 'ingress' | 'host'
   readonly service: ServiceId
   readonly name: string
   readonly options: ForwardOptions

@@ -1,0 +1,141 @@
+/**
+ * The whole forwarding table that this node should have, from its view (design.md 8). Equal views give equal tables.
+ *
+ * An endpoint is in the table while its task is live and running and it does not drain; suspicion and health are marks on it, which
+ * pick.ts weighs. A service in conflict is not published and not routed (design.md 6).
+ */
+import type { NetworkId, NodeId, ServiceId, TaskId } from '../../../protocol/ids.ts'
+import { type EndpointValue, ingressNetwork, type TaskValue } from '../../../protocol/model.ts'
+import { conflicts } from '../conflicts.ts'
+import { isLiveTask } from '../live.ts'
+import type { View } from '../view.ts'
+import { type Wanted, wanted } from '../wanted.ts'
+import type { Backend, ForwardOptions, PublishedRoute, Routes, ServiceRoute, TaskRoute } from './types.ts'
+
+export function routes(view: View, self: NodeId = view.self): Routes {
+  const clashing = conflicts(view)
+  const services = [...view.services.values()]
+    .map(wanted)
+    .filter((service) => !clashing.has(service.id))
+    .sort((a, b) => (a.id < b.id ? -1 : 1))
+  const known: Known = { view, self, services }
+  const here = networksHere(known).filter((network) => !clashing.has(network))
+  return {
+    revision: view.revision,
+    published: published(known),
+    services: here.flatMap((network) => servicesOn(network, known)),
+    tasks: here.flatMap((network) => tasksOn(network, known)),
+  }
+}
+
+interface Known {
+  readonly view: View
+  readonly self: NodeId
+  /** Those that may be routed, by id. */
+  readonly services: readonly Wanted[]
+}
+
+function published(known: Known): readonly PublishedRoute[] {
+  const result: PublishedRoute[] = []
+  for (const service of known.services) {
+    if (service.ports.length === 0) continue
+    const all = backendsOf(service.id, ingressNetwork, known)
+    const local = all.filter((b) => b.local)
+    for (const { protocol, target, published: port, mode } of service.ports) {
+      if (port === 0 || (mode === 'host' && local.length === 0)) continue
+      const backends = mode === 'host' ? local : all
+      const { id, name } = service
+      result.push({ protocol, port, target, mode, service: id, name, options: options(service), backends })
+    }
+  }
+  return result.sort((a, b) => (a.protocol === b.protocol ? a.port - b.port : a.protocol < b.protocol ? -1 : 1))
+}
+
+function servicesOn(network: NetworkId, known: Known): readonly ServiceRoute[] {
+  return known.services
+    .filter((service) => service.networks.some((n) => n.network === network))
+    .map((service) => {
+      const backends = backendsOf(service.id, network, known)
+      return {
+        network,
+        service: service.id,
+        name: service.name,
+        vip: known.view.services.get(service.id)?.value.vips.find((v) => v.network === network)?.address,
+        ports: portsOf(service, backends),
+        options: options(service),
+        backends,
+      }
+    })
+}
+
+function tasksOn(network: NetworkId, known: Known): readonly TaskRoute[] {
+  const result: TaskRoute[] = []
+  for (const [task, endpoint] of sorted(known.view.endpoints.get(network))) {
+    const backend = backendOf(task, endpoint.value, known)
+    if (backend === undefined) continue
+    result.push({ network, task, service: endpoint.value.service, address: endpoint.value.address, backend })
+  }
+  return result
+}
+
+function backendsOf(service: ServiceId, network: NetworkId, known: Known): readonly Backend[] {
+  const endpoints = known.view.endpoints.get(network)
+  const tasks = known.view.tasksByService.get(service)
+  if (endpoints === undefined || tasks === undefined) return []
+  const result: Backend[] = []
+  for (const task of [...tasks].sort()) {
+    const endpoint = endpoints.get(task)?.value
+    const backend = endpoint?.service === service ? backendOf(task, endpoint, known) : undefined
+    if (backend !== undefined) result.push(backend)
+  }
+  return result
+}
+
+function backendOf(task: TaskId, endpoint: EndpointValue, { view, self }: Known): Backend | undefined {
+  const record = view.tasks.get(task)?.value
+  if (record === undefined || !serves(record, endpoint, view)) return undefined
+  const local = endpoint.node === self
+  return {
+    task,
+    node: endpoint.node,
+    local,
+    suspect: !local && view.members.get(endpoint.node)?.liveness === 'suspect',
+    healthy: endpoint.ready,
+    host: endpoint.host,
+    ports: endpoint.ports,
+  }
+}
+
+function serves(task: TaskValue, endpoint: EndpointValue, view: View): boolean {
+  if (endpoint.draining || task.stopping === true || task.state !== 'running') return false
+  return task.node === endpoint.node && task.boot === endpoint.boot && isLiveTask(task, view)
+}
+
+function options(service: Wanted): ForwardOptions {
+  return {
+    affinity: service.labels['grapevine.affinity'] === 'client-ip' ? 'client-ip' : 'none',
+    proxyProtocol: service.labels['grapevine.proxy-protocol'] === 'v2',
+  }
+}
+
+function portsOf(service: Wanted, backends: readonly Backend[]): ServiceRoute['ports'] {
+  const known = new Map<string, ServiceRoute['ports'][number]>()
+  for (const { protocol, target } of [...service.ports, ...service.exposed, ...backends.flatMap((b) => b.ports)]) {
+    known.set(`${protocol} ${String(target).padStart(5, '0')}`, { protocol, target })
+  }
+  return sorted(known).map(([, port]) => port)
+}
+
+/** Networks on which this node runs a task, sorted. */
+function networksHere({ view, self }: Known): readonly NetworkId[] {
+  const networks = new Set<NetworkId>()
+  for (const { value: task } of view.tasks.values()) {
+    if (task.node !== self || !isLiveTask(task, view)) continue
+    for (const { network } of task.addresses) if (network !== ingressNetwork) networks.add(network)
+  }
+  return [...networks].sort()
+}
+
+function sorted<V>(map: ReadonlyMap<string, V> | undefined): readonly (readonly [string, V])[] {
+  return [...(map ?? [])].sort(([a], [b]) => (a < b ? -1 : 1))
+}
