@@ -6,10 +6,8 @@
  */
 import type { Readable } from 'node:stream'
 import type { Version } from '../../protocol/hlc.ts'
-import type { NodeId, ServiceId, Slot, TaskId } from '../../protocol/ids.ts'
-import type { ServiceValue } from '../../protocol/model.ts'
-import type { Choosers } from '../core/admit/choosers.ts'
-import type { Stamped, View } from '../core/view.ts'
+import type { NodeId, ServiceId, TaskId } from '../../protocol/ids.ts'
+import type { View } from '../core/view.ts'
 import type { Clock, Log, LogLine, LogQuery, NodeEvent, Random, Writer } from '../world.ts'
 
 export interface ApiContext {
@@ -22,7 +20,6 @@ export interface ApiContext {
   readonly agentVersion: string
   /** A version after everything this node has seen: the `created` of new things, of which the earlier wins. */
   stamp(): Version
-  readonly decisions: Decisions
   /** How well this node is: see `NodeHealth`. */
   health(): NodeHealth
   /** What happened as this node saw it; the ring is bounded by its owner. */
@@ -46,24 +43,6 @@ export interface ApiContext {
   doctor(): Promise<readonly Finding[]>
   /** Prometheus text. */
   metrics(): string
-}
-
-/** The decisions of core that the API shows or needs, over the same view. */
-export interface Decisions {
-  readonly choose: Choosers
-  /** Where each slot of a service runs, why there, and why nowhere; in the order of slots. */
-  why(service: Stamped<ServiceValue>): readonly SlotReport[]
-  /** Services and networks in conflict by id, each with the sentence that says with what. */
-  conflicts(): ReadonlyMap<string, string>
-}
-
-export interface SlotReport {
-  readonly slot: Slot
-  /** Undefined: nobody holds it. */
-  readonly node: NodeId | undefined
-  readonly task: TaskId | undefined
-  /** Why there, or why nowhere. */
-  readonly sentence: string
 }
 
 export interface NodeHealth {

@@ -39,8 +39,7 @@ export async function getNetwork(context: ApiContext, request: ApiRequest): Prom
 export async function createNetwork(context: ApiContext, request: ApiRequest): Promise<Reply> {
   const raw = await request.json()
   assertMayWrite(context)
-  const { view, decisions } = context
-  const value = admitted(admitNetwork(raw, context.stamp(), { view, choose: decisions.choose }))
+  const value = admitted(admitNetwork(raw, context.stamp(), context.view))
   const id = idFromBytes(context.random.bytes(16))
   const warnings = await commit(context, [{ scope: 'cluster', kind: 'network', id, value }])
   return json({ Id: id, Warning: warnings.join('; ') }, 201)

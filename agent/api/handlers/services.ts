@@ -84,7 +84,7 @@ function readRollback(request: ApiRequest): boolean {
 }
 
 function admission(context: ApiContext) {
-  return { view: context.view, choose: context.decisions.choose, nowMs: context.clock.wall() }
+  return { view: context.view, nowMs: context.clock.wall() }
 }
 
 function fits(filters: Filters, id: string, spec: ServiceSpec): boolean {

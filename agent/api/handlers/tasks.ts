@@ -6,6 +6,7 @@ import { type ApiRequest, json, type Reply } from '../exchange.ts'
 import { type Filters, passes, passesLabels, readFilters } from '../filters.ts'
 import { findTask } from '../find.ts'
 import { isUpToDate, renderPending, renderTask } from '../render/task.ts'
+import { type SlotReport, slotReports } from '../slots.ts'
 
 type Rendered = ReturnType<typeof renderTask> | ReturnType<typeof renderPending>
 
@@ -13,27 +14,33 @@ const known = ['id', 'name', 'label', 'node', 'service', 'desired-state', '_up-t
 
 export function listTasks(context: ApiContext, request: ApiRequest): Reply {
   const filters = readFilters(request.query.get('filters'), known)
-  const tasks = [...recorded(context), ...pending(context)].filter((task) => fits(context, filters, task))
+  const tasks = allTasks(context).filter((task) => fits(context, filters, task))
   return json(tasks.sort((a, b) => (a.CreatedAt === b.CreatedAt ? order(a.ID, b.ID) : order(a.CreatedAt, b.CreatedAt))))
 }
 
 export function inspectTask(context: ApiContext, request: ApiRequest): Reply {
-  const id = request.params.id ?? ''
-  const waiting = pending(context).find((task) => task.ID === id)
-  return json(waiting ?? renderTask(context.view, findTask(context.view, id)))
+  const name = request.params.id ?? ''
+  const all = allTasks(context)
+  const exact = all.find((task) => task.ID === name)
+  if (exact !== undefined) return json(exact)
+  const { id } = findTask(context.view, name)
+  return json(all.find((task) => task.ID === id))
 }
 
-function recorded(context: ApiContext): readonly Rendered[] {
-  return [...context.view.tasks.values()].map((task) => renderTask(context.view, task))
-}
-
-function pending(context: ApiContext): readonly Rendered[] {
-  return [...context.view.services.values()].flatMap((service) =>
-    context.decisions
-      .why(service)
-      .filter((slot) => slot.node === undefined)
-      .map((slot) => renderPending(service, slot)),
-  )
+/** Every record, and a pending task for each slot without a holder. */
+function allTasks(context: ApiContext): Rendered[] {
+  const { view } = context
+  const slots = new Map<string, ReadonlyMap<string, SlotReport>>()
+  const waiting: Rendered[] = []
+  for (const service of view.services.values()) {
+    const reports = slotReports(view, service, context.clock.wall())
+    slots.set(service.id, new Map(reports.map((report) => [report.slot, report])))
+    for (const report of reports) if (report.task === undefined) waiting.push(renderPending(service, report))
+  }
+  const recorded = [...view.tasks.values()].map((task) => {
+    return renderTask(view, task, slots.get(task.value.service)?.get(task.value.slot))
+  })
+  return [...recorded, ...waiting]
 }
 
 function fits(context: ApiContext, filters: Filters, task: Rendered): boolean {

@@ -2,10 +2,10 @@
 import type { ServiceValue } from '../../../protocol/model.ts'
 import { isLiveTask } from '../../core/live.ts'
 import type { Stamped, View } from '../../core/view.ts'
-import { templateHash } from '../../core/wanted.ts'
+import { templateHash, wanted } from '../../core/wanted.ts'
 import type { ApiContext } from '../context.ts'
+import { slotReports } from '../slots.ts'
 import { stamps, time } from './common.ts'
-import { bySlot } from './task.ts'
 
 export function renderService(context: ApiContext, service: Stamped<ServiceValue>, show: { readonly status: boolean }) {
   const { spec, previous, created, updatedMs } = service.value
@@ -17,20 +17,18 @@ export function renderService(context: ApiContext, service: Stamped<ServiceValue
     ...(previous === undefined ? {} : { PreviousSpec: previous }),
     Endpoint: endpoint(context.view, service.value),
     ...(update === undefined ? {} : { UpdateStatus: update }),
-    ...(show.status ? { ServiceStatus: countTasks(context, service) } : {}),
+    ...(show.status ? { ServiceStatus: countTasks(context.view, service, context.clock.wall()) } : {}),
   }
 }
 
 /** Slots that run, of the slots that should. */
-export function countTasks(context: Pick<ApiContext, 'view' | 'decisions'>, service: Stamped<ServiceValue>) {
-  const mode = service.value.spec.Mode
-  const slots = context.decisions.why(service)
-  const running = slots.filter((slot) => {
-    const task = slot.task === undefined ? undefined : context.view.tasks.get(slot.task)?.value
-    return task !== undefined && task.state === 'running' && isLiveTask(task, context.view)
-  }).length
-  const desired = mode?.Global === undefined ? (mode?.Replicated?.Replicas ?? 1) : slots.length
-  return { RunningTasks: running, DesiredTasks: desired, CompletedTasks: 0 }
+export function countTasks(view: View, service: Stamped<ServiceValue>, nowMs: number) {
+  const slots = slotReports(view, service, nowMs)
+  const running = slots.filter(
+    ({ task }) => task !== undefined && view.tasks.get(task)?.value.state === 'running',
+  ).length
+  const { replicas } = wanted(service)
+  return { RunningTasks: running, DesiredTasks: replicas === 'global' ? slots.length : replicas, CompletedTasks: 0 }
 }
 
 function endpoint(view: View, value: ServiceValue) {
@@ -64,9 +62,11 @@ function endpoint(view: View, value: ServiceValue) {
 function updateStatus(view: View, service: Stamped<ServiceValue>) {
   const { spec, generation, updatedMs } = service.value
   if (generation === 0) return undefined
-  const wanted = templateHash(spec)
-  const live = [...bySlot(view, service.id).values()].flat().filter((task) => isLiveTask(task.value, view))
-  const fresh = live.filter((task) => task.value.template === wanted)
+  const template = templateHash(spec)
+  const live = [...(view.tasksByService.get(service.id) ?? [])]
+    .flatMap((id) => view.tasks.get(id) ?? [])
+    .filter((task) => isLiveTask(task.value, view))
+  const fresh = live.filter((task) => task.value.template === template)
   const done = live.length === fresh.length && fresh.every((task) => task.value.state === 'running')
   if (!done) {
     return {

@@ -4,20 +4,18 @@
  * Records say what a node observed of its task. What is desired is not recorded anywhere: it follows from the service. A task on a node
  * that is down, or has rebooted since, is shown as orphaned; its record stays as it was and counts again when the node is back.
  */
-import { compareVersions } from '../../../protocol/hlc.ts'
-import type { ServiceId } from '../../../protocol/ids.ts'
 import type { ServiceValue, TaskState, TaskValue } from '../../../protocol/model.ts'
 import type { ServiceSpec } from '../../../protocol/spec.ts'
 import { hasEnded, isLiveTask, isUp, nodeName } from '../../core/live.ts'
 import type { Stamped, View } from '../../core/view.ts'
 import { templateHash } from '../../core/wanted.ts'
-import type { SlotReport } from '../context.ts'
+import type { SlotReport } from '../slots.ts'
 import { idOf, stamps, time } from './common.ts'
 import { renderAttachment } from './network.ts'
 
 export type DesiredState = 'running' | 'shutdown' | 'remove'
 
-export function renderTask(view: View, task: Stamped<TaskValue>) {
+export function renderTask(view: View, task: Stamped<TaskValue>, slot: SlotReport | undefined) {
   const value = task.value
   const service = view.services.get(value.service)
   const lost = isLiveTask(value, view) || hasEnded(value.state) ? undefined : lossOf(view, value)
@@ -41,7 +39,7 @@ export function renderTask(view: View, task: Stamped<TaskValue>) {
       },
       PortStatus: portStatus(service?.value, value),
     },
-    DesiredState: desiredState(view, task),
+    DesiredState: desiredState(view, task, slot),
     NetworksAttachments: value.addresses.map((claim) => renderAttachment(view, claim.network, claim.address)),
   }
 }
@@ -67,35 +65,13 @@ export function renderPending(service: Stamped<ServiceValue>, slot: SlotReport) 
   }
 }
 
-/** Docker's desired state. Of several live tasks in one slot the newest that runs is wanted, and the older ones are to end. */
-export function desiredState(view: View, task: Stamped<TaskValue>): DesiredState {
-  const service = view.services.get(task.value.service)
-  if (service === undefined) return 'remove'
-  if (!isLiveTask(task.value, view)) return 'shutdown'
-  const replicas = service.value.spec.Mode?.Replicated?.Replicas ?? 1
-  if (service.value.spec.Mode?.Global === undefined && Number(task.value.slot) > replicas) return 'remove'
-  const winner = (bySlot(view, service.id).get(task.value.slot) ?? [])
-    .filter((other) => isLiveTask(other.value, view) && other.value.state === 'running')
-    .sort(
-      (a, b) =>
-        b.value.generation - a.value.generation ||
-        compareVersions(a.value.created, b.value.created) ||
-        (a.id < b.id ? -1 : 1),
-    )[0]
-  const replaced = winner !== undefined && winner.id !== task.id && task.value.replaces !== winner.id
-  return replaced ? 'shutdown' : 'running'
-}
-
-/** Tasks of a service by slot, in the order of their creation. */
-export function bySlot(view: View, service: ServiceId): ReadonlyMap<string, readonly Stamped<TaskValue>[]> {
-  const slots = new Map<string, Stamped<TaskValue>[]>()
-  const tasks = [...(view.tasksByService.get(service) ?? [])].flatMap((id) => view.tasks.get(id) ?? [])
-  for (const task of tasks.sort((a, b) => compareVersions(a.value.created, b.value.created))) {
-    const slot = slots.get(task.value.slot)
-    if (slot === undefined) slots.set(task.value.slot, [task])
-    else slot.push(task)
-  }
-  return slots
+/** Docker's desired state, from what `place` decided of the task's slot; undefined: the service has no such slot. */
+export function desiredState(view: View, task: Stamped<TaskValue>, slot: SlotReport | undefined): DesiredState {
+  if (!view.services.has(task.value.service)) return 'remove'
+  if (!isLiveTask(task.value, view) || task.value.stopping === true) return 'shutdown'
+  if (slot === undefined) return 'remove'
+  if (task.id === slot.takeover) return 'running'
+  return task.id === slot.task && !slot.leaving ? 'running' : 'shutdown'
 }
 
 /** Whether a task runs what its service asks for now. */

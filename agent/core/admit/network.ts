@@ -1,33 +1,29 @@
 /**
  * Decides whether a network may be created or removed, and makes the value to store. Pure, with Docker's sentences where Docker has one.
  */
-import ipaddr from 'ipaddr.js'
 import { compareVersions, type Version } from '../../../protocol/hlc.ts'
 import type { NetworkValue } from '../../../protocol/model.ts'
 import { type NetworkSpec, networkSpecSchema } from '../../../protocol/spec.ts'
 import { Fault, fault } from '../../fault.ts'
+import { contains, formatAddress, formatSubnet, parseAddress, parseSubnet } from '../addresses/ipv4.ts'
+import { chooseSubnet, gatewayOf, overlapping } from '../addresses/subnet.ts'
 import type { Stamped, View } from '../view.ts'
 import { attachments } from '../wanted.ts'
 import { checkName } from './checks.ts'
-import type { Choosers } from './choosers.ts'
 import { invalid, readSpec } from './read.ts'
 
 /** Names that Docker keeps for networks of one machine, and the network of published ports. */
 const predefined = new Set(['host', 'bridge', 'none', 'default', 'ingress'])
 
-export function admitNetwork(
-  raw: unknown,
-  created: Version,
-  { view, choose }: { readonly view: View; readonly choose: Choosers },
-): NetworkValue | Fault {
+export function admitNetwork(raw: unknown, created: Version, view: View): NetworkValue | Fault {
   const read = readSpec(networkSpecSchema, 'network', raw)
   if (read instanceof Fault) return read
   const refused = checkName(read.Name) ?? checkFree(view, read.Name) ?? checkSupported(read)
   if (refused !== undefined) return refused
   const spec = stored(read)
   const given = read.IPAM?.Config?.[0]
-  const range =
-    given?.Subnet === undefined ? choose.subnet(view, read.Name) : givenSubnet(view, given.Subnet, given.Gateway)
+  const asked = given?.Subnet ?? ''
+  const range = asked === '' ? chooseSubnet(view, read.Name) : givenSubnet(view, asked, given?.Gateway)
   if (range instanceof Fault) return range
   if (range === undefined) {
     return fault('conflict', 'could not find an available, non-overlapping IPv4 address pool', 'Name one with --subnet')
@@ -116,46 +112,32 @@ function stored(spec: NetworkSpec): NetworkSpec {
   return { ...rest, Name: spec.Name, Driver: 'overlay' }
 }
 
+type Range = Pick<NetworkValue, 'subnet' | 'gateway'>
+
 /** VIPs take the first quarter of a subnet: below /29 nothing would be left; above /8 it is no private pool. */
 const prefixMin = 8
 const prefixMax = 29
 
-function givenSubnet(
-  view: View,
-  subnet: string,
-  gateway: string | undefined,
-): { subnet: string; gateway: string } | Fault {
-  const range = parseRange(subnet)
-  if (range === undefined) return invalid(`invalid subnet ${subnet.slice(0, 80)}: invalid CIDR block notation`)
-  const [address, prefix] = range
-  if (prefix < prefixMin || prefix > prefixMax)
-    return invalid(`invalid subnet ${subnet}: the prefix must be /${prefixMin} to /${prefixMax}`)
-  const base = ipaddr.IPv4.networkAddressFromCIDR(subnet)
-  if (base.toString() !== address.toString()) return invalid(`invalid subnet ${subnet}: it should be ${base}/${prefix}`)
-  for (const other of [...view.networks.values()].sort((a, b) => (a.id < b.id ? -1 : 1))) {
-    if (overlaps(range, other.value.subnet)) {
-      return fault(
-        'forbidden',
-        'invalid pool request: Pool overlaps with other one on this address space',
-        `Network "${other.value.spec.Name}" has ${other.value.subnet}`,
-      )
-    }
+function givenSubnet(view: View, text: string, gateway = ''): Range | Fault {
+  const subnet = parseSubnet(text)
+  if (subnet === undefined) return invalid(`invalid subnet ${text.slice(0, 80)}: invalid CIDR block notation`)
+  if (subnet.bits < prefixMin || subnet.bits > prefixMax) {
+    return invalid(`invalid subnet ${text}: the prefix must be /${prefixMin} to /${prefixMax}`)
   }
-  const first = new ipaddr.IPv4([...base.octets.slice(0, 3), (base.octets[3] ?? 0) + 1])
-  if (gateway === undefined || gateway === '') return { subnet, gateway: first.toString() }
-  const inside = ipaddr.IPv4.isValidFourPartDecimal(gateway) && ipaddr.IPv4.parse(gateway).match(address, prefix)
-  return inside ? { subnet, gateway } : invalid(`no matching subnet for gateway ${gateway.slice(0, 80)}`)
-}
-
-function overlaps([address, prefix]: readonly [ipaddr.IPv4, number], other: string): boolean {
-  const range = parseRange(other)
-  if (range === undefined) return false
-  const common = Math.min(prefix, range[1])
-  return address.match(range[0], common)
-}
-
-function parseRange(cidr: string): readonly [ipaddr.IPv4, number] | undefined {
-  return /^\d{1,3}(\.\d{1,3}){3}\/\d{1,2}$/.test(cidr) && ipaddr.IPv4.isValidCIDR(cidr)
-    ? ipaddr.IPv4.parseCIDR(cidr)
-    : undefined
+  if (parseAddress(text.split('/')[0] ?? '') !== subnet.base) {
+    return invalid(`invalid subnet ${text}: it should be ${formatSubnet(subnet)}`)
+  }
+  const other = overlapping(view, subnet)
+  if (other !== undefined) {
+    return fault(
+      'forbidden',
+      'invalid pool request: Pool overlaps with other one on this address space',
+      `Network "${other}" has part of it`,
+    )
+  }
+  if (gateway === '') return { subnet: formatSubnet(subnet), gateway: gatewayOf(subnet) }
+  const address = parseAddress(gateway)
+  if (address === undefined || !contains(subnet, address))
+    return invalid(`no matching subnet for gateway ${gateway.slice(0, 80)}`)
+  return { subnet: formatSubnet(subnet), gateway: formatAddress(address) }
 }

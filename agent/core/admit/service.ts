@@ -1,7 +1,8 @@
 /**
  * Decides whether a service may be created or changed as asked, and makes the value to store (design.md 3, 6, 10).
  *
- * Pure: (view, request) to a value or the Fault that the client is told, in Docker's sentences where Docker has one. Whatever it lets pass
+ * Pure: (view, request) to a value or the Fault that the client is told, in Docker's sentences where Docker has one. The choice of
+ * ports throws its Fault. Whatever it lets pass
  * is stored as it was given, with network names made ids; what Grapevine cannot do is refused here and never ignored.
  */
 import { type Version, versionIndex } from '../../../protocol/hlc.ts'
@@ -10,18 +11,17 @@ import { limits } from '../../../protocol/limits.ts'
 import type { ServiceValue } from '../../../protocol/model.ts'
 import { type ServiceSpec, serviceSpecSchema } from '../../../protocol/spec.ts'
 import { Fault, fault } from '../../fault.ts'
+import { choosePublishedPorts } from '../addresses/ports.ts'
+import { chooseVip } from '../addresses/vip.ts'
 import type { Stamped, View } from '../view.ts'
 import { attachments, templateHash } from '../wanted.ts'
 import { checkContainer, checkMode, checkName, checkPlacement, checkResources } from './checks.ts'
-import type { Choosers } from './choosers.ts'
 import { networkNamed } from './network.ts'
-import { checkPorts } from './ports.ts'
 import { invalid, readSpec } from './read.ts'
 import { checkLabels, checkSupported } from './unsupported.ts'
 
 export interface Admission {
   readonly view: View
-  readonly choose: Choosers
   /** Wall ms of the request. */
   readonly nowMs: number
 }
@@ -30,16 +30,16 @@ export interface Admission {
 export function admitNewService(
   raw: unknown,
   identity: { readonly id: ServiceId; readonly created: Version; readonly fallbackName: string },
-  { view, choose, nowMs }: Admission,
+  { view, nowMs }: Admission,
 ): ServiceValue | Fault {
   const read = readSpec(serviceSpecSchema, 'service', raw)
   if (read instanceof Fault) return read
   const named = read.Name === '' ? { ...read, Name: identity.fallbackName } : read
-  const refused = checkSpec(named) ?? checkNameFree(view, named.Name) ?? checkPorts(view, named, identity.id)
+  const refused = checkSpec(named) ?? checkNameFree(view, named.Name)
   if (refused !== undefined) return refused
   const spec = withNetworkIds(view, named)
   if (spec instanceof Fault) return spec
-  const vips = chooseVips(view, spec, { choose, kept: [] })
+  const vips = chooseVips(view, spec, [])
   if (vips instanceof Fault) return vips
   return checkSize({
     spec,
@@ -47,7 +47,7 @@ export function admitNewService(
     ancestors: [],
     generation: 0,
     vips,
-    ports: choose.ports(view, spec, identity.id),
+    ports: choosePublishedPorts(view, spec, identity.id),
     updatedMs: nowMs,
   })
 }
@@ -56,17 +56,17 @@ export function admitNewService(
 export function admitServiceUpdate(
   current: Stamped<ServiceValue>,
   request: { readonly raw: unknown; readonly index: number; readonly rollback: boolean },
-  { view, choose, nowMs }: Admission,
+  { view, nowMs }: Admission,
 ): ServiceValue | Fault {
   const old = current.value
   if (request.index !== versionIndex(current.version)) return outOfSequence()
   const read = request.rollback ? previousOf(old) : readSpec(serviceSpecSchema, 'service', request.raw)
   if (read instanceof Fault) return read
-  const refused = checkUnchanged(old.spec, read) ?? checkSpec(read) ?? checkPorts(view, read, current.id)
+  const refused = checkUnchanged(old.spec, read) ?? checkSpec(read)
   if (refused !== undefined) return refused
   const spec = withNetworkIds(view, read)
   if (spec instanceof Fault) return spec
-  const vips = chooseVips(view, spec, { choose, kept: old.vips })
+  const vips = chooseVips(view, spec, old.vips)
   if (vips instanceof Fault) return vips
   return checkSize({
     spec,
@@ -76,7 +76,7 @@ export function admitServiceUpdate(
     ancestors: [current.version, ...old.ancestors].slice(0, ancestorsMax),
     generation: templateHash(spec) === templateHash(old.spec) ? old.generation : old.generation + 1,
     vips,
-    ports: choose.ports(view, spec, current.id),
+    ports: choosePublishedPorts(view, spec, current.id),
     updatedMs: nowMs,
   })
 }
@@ -149,24 +149,20 @@ function withNetworkIds(view: View, spec: ServiceSpec): ServiceSpec | Fault {
   return { ...rest, TaskTemplate: resolved.length === 0 ? template : { ...template, Networks: resolved } }
 }
 
-function chooseVips(
-  view: View,
-  spec: ServiceSpec,
-  { choose, kept }: { readonly choose: Choosers; readonly kept: ServiceValue['vips'] },
-): ServiceValue['vips'] | Fault {
+/** A service keeps the VIP it has on a network. */
+function chooseVips(view: View, spec: ServiceSpec, kept: ServiceValue['vips']): ServiceValue['vips'] | Fault {
   if (spec.EndpointSpec?.Mode === 'dnsrr') return []
   const vips = []
-  for (const { Target: network } of attachments(spec)) {
-    const address = kept.find((vip) => vip.network === network)?.address ?? choose.vip(view, network, spec.Name)
+  for (const { Target: id } of attachments(spec)) {
+    const address = kept.find((vip) => vip.network === id)?.address ?? chooseVip(view, id, spec.Name)
     if (address === undefined) {
-      const name = view.networks.get(network)?.value.spec.Name ?? network
       return fault(
         'conflict',
-        `could not find an available IP while allocating VIP on network ${name}`,
+        `could not find an available IP while allocating VIP on network ${view.networks.get(id)?.value.spec.Name}`,
         'Use a network with a larger subnet',
       )
     }
-    vips.push({ network, address })
+    vips.push({ network: id, address })
   }
   return vips
 }

@@ -64,11 +64,6 @@ export const refusals: readonly Refusal[] = [
     what: 'generic resources',
     fix: 'Label the nodes and use --constraint',
   },
-  {
-    path: 'TaskTemplate.Placement.Platforms',
-    what: 'platforms of an image',
-    fix: 'Use --constraint node.platform.arch==…',
-  },
   { path: 'UpdateConfig.Parallelism', what: 'an update parallelism other than 1', allowed: [1] },
   { path: 'UpdateConfig.Delay', what: 'an update delay' },
   { path: 'UpdateConfig.Monitor', what: 'an update monitor time', allowed: [5_000_000_000] },
@@ -81,11 +76,13 @@ export const refusals: readonly Refusal[] = [
   },
 ]
 
+/** Here to be there is to ask, even with an empty value: `ReplicatedJob: {}` is a job, `Parallelism: 0` is all at once. */
+const presenceAsks = new Set(['Mode.ReplicatedJob', 'Mode.GlobalJob', 'UpdateConfig.Parallelism'])
+
 export function checkSupported(spec: ServiceSpec): Fault | undefined {
   for (const { path, what, allowed = [], fix } of refusals) {
     const value = at(spec, path)
-    // 0 asks for "all at once" where 1 is the default.
-    const asks = path === 'UpdateConfig.Parallelism' ? value !== undefined : !isEmpty(value)
+    const asks = presenceAsks.has(path) ? value !== undefined : !isEmpty(value)
     if (asks && !allowed.includes(value))
       return fault('unsupported', `Grapevine does not support ${what} (${path})`, fix)
   }

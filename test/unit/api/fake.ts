@@ -1,7 +1,7 @@
 // An ApiContext over plain maps: what tests of the API stand on instead of a cluster. Writes apply at once; `run()` plays the part of the
 // loops and puts a running task into every slot. Time and chance are set by the test.
-import type { ApiContext, FlowCounters, RelayRequest, RelayResponse, SlotReport } from '../../../agent/api/context.ts'
-import { isLiveTask } from '../../../agent/core/live.ts'
+import type { ApiContext, FlowCounters, RelayRequest, RelayResponse } from '../../../agent/api/context.ts'
+import { slotReports } from '../../../agent/api/slots.ts'
 import type { Member, Stamped, View } from '../../../agent/core/view.ts'
 import { templateHash } from '../../../agent/core/wanted.ts'
 import { fault } from '../../../agent/fault.ts'
@@ -24,9 +24,9 @@ type Mutable<M> = M extends ReadonlyMap<infer K, infer V> ? Map<K, V> : M
 export interface Fake {
   readonly context: ApiContext
   readonly view: { -readonly [K in keyof View]: Mutable<View[K]> }
-  /** Puts a running task into every slot without one, on the nodes in turn. */
+  /** Puts a running task into every slot that place() gives to a node. */
   run(): void
-  putTask(id: string, value: Partial<TaskValue> & { service: string; slot: string; node: string }): void
+  putTask(id: string, value: Partial<TaskValue> & Pick<TaskValue, 'service' | 'slot' | 'node'>): void
   setLiveness(node: string, liveness: Member['liveness']): void
   emit(event: NodeEvent): void
   /** What the fake does on request; tests replace parts. */
@@ -40,7 +40,6 @@ export interface Settable {
   need: number
   warnings: string[]
   missing: string[]
-  conflicts: Map<string, string>
   flows: FlowCounters[]
   stopped: { keepTasks: boolean } | undefined
   lines: LogLine[]
@@ -61,7 +60,6 @@ export function createFake(): Fake {
     need: 0,
     warnings: [],
     missing: [],
-    conflicts: new Map(),
     flows: [],
     stopped: undefined,
     lines: [],
@@ -100,24 +98,6 @@ export function createFake(): Fake {
     log: { debug() {}, info() {}, warn() {}, error() {} },
     stamp,
     writer: { commit: async (writes) => ({ versions: writes.map(apply), held: set.held }) },
-    decisions: {
-      choose: {
-        vip: (_view, network) => freeAddress(view, network),
-        subnet: () => {
-          const n = view.networks.size + 1
-          return { subnet: `10.0.${n}.0/24`, gateway: `10.0.${n}.1` }
-        },
-        ports: (_view, spec) =>
-          (spec.EndpointSpec?.Ports ?? []).map((port, i) => ({
-            protocol: port.Protocol ?? 'tcp',
-            target: port.TargetPort,
-            published: port.PublishedPort === undefined || port.PublishedPort === 0 ? 30_000 + i : port.PublishedPort,
-            mode: port.PublishMode ?? 'ingress',
-          })),
-      },
-      why,
-      conflicts: () => set.conflicts,
-    },
     health: () => ({ need: set.need, clockOffsetMs: set.clockOffsetMs, warnings: set.warnings }),
     events: {
       since: (ms) => events.filter((event) => event.atMs >= ms),
@@ -148,6 +128,7 @@ export function createFake(): Fake {
     },
     removeNode: async (node) => {
       view.members.delete(node)
+      view.revision++
       return set.held
     },
     stop: (options) => {
@@ -164,13 +145,12 @@ export function createFake(): Fake {
     set,
     run: () => {
       for (const service of view.services.values()) {
-        for (const report of why(service)) {
-          if (report.task !== undefined) continue
-          const node = nodeIds[Number(report.slot) % nodeIds.length] ?? self
+        for (const report of slotReports(view, service, set.wallMs)) {
+          if (report.task !== undefined || report.node === undefined) continue
           putTask(`${service.id.slice(0, 20)}${report.slot.padStart(5, '0')}`.slice(0, 25), {
             service: service.id,
             slot: report.slot,
-            node,
+            node: report.node,
           })
         }
       }
@@ -178,6 +158,7 @@ export function createFake(): Fake {
     putTask,
     setLiveness: (node, liveness) => {
       const found = view.members.get(node)
+      view.revision++
       if (found !== undefined) view.members.set(node, { ...found, liveness })
     },
     emit: (event) => {
@@ -188,6 +169,7 @@ export function createFake(): Fake {
 
   function apply(write: Write): Version {
     const version = stamp()
+    view.revision++
     const record = { id: write.id, version, author }
     if (write.expect !== undefined) {
       const held =
@@ -207,44 +189,19 @@ export function createFake(): Fake {
     return version
   }
 
-  function putTask(id: string, value: Partial<TaskValue> & { service: string; slot: string; node: string }): void {
+  function putTask(id: string, value: Partial<TaskValue> & Pick<TaskValue, 'service' | 'slot' | 'node'>): void {
     const service = view.services.get(value.service)?.value
+    view.revision++
     const boot = view.members.get(value.node)?.record.value.boot ?? 'none'
-    const full: TaskValue = { ...taskValue(service, set.wallMs, stamp()), boot, ...value }
+    const full = { ...taskValue(service, set.wallMs, stamp()), boot, ...value } as TaskValue
     view.tasks.set(id, stamped(id, full))
     const known = new Set(view.tasksByService.get(value.service) ?? [])
     view.tasksByService.set(value.service, known.add(id))
-  }
-
-  function why(service: Stamped<ServiceValue>): readonly SlotReport[] {
-    const mode = service.value.spec.Mode
-    const slots =
-      mode?.Global === undefined
-        ? Array.from({ length: mode?.Replicated?.Replicas ?? 1 }, (_, i) => String(i + 1))
-        : nodeIds
-    return slots.map((slot) => {
-      const task = [...view.tasks.values()].find(
-        (t) => t.value.service === service.id && t.value.slot === slot && isLiveTask(t.value, view),
-      )
-      return task === undefined
-        ? {
-            slot,
-            node: undefined,
-            task: undefined,
-            sentence: 'no suitable node (scheduling constraints not satisfied on 3 nodes)',
-          }
-        : { slot, node: task.value.node, task: task.id, sentence: 'fewest tasks of the service' }
-    })
   }
 }
 
 async function* linesOf(lines: readonly LogLine[]): AsyncIterable<LogLine> {
   yield* lines
-}
-
-function freeAddress(view: View, network: string): string | undefined {
-  const subnet = view.networks.get(network)?.value.subnet
-  return subnet?.replace(/\.0\/\d+$/, `.${view.services.size + 2}`)
 }
 
 function member(id: string, i: number, record: Stamped<MemberValue>): Member {
