@@ -57,7 +57,6 @@ export interface CommandDefinition {
   /** Flags end at the first argument: the rest belongs to the program that the service runs. */
   readonly passThrough?: true
   readonly examples: readonly Example[]
-  readonly hidden?: true
   readonly load: () => Promise<Action>
 }
 

@@ -3,7 +3,7 @@
  */
 import { Fault } from '../fault.ts'
 import type { Call } from './definition.ts'
-import { paint } from './paint.ts'
+import { tellFault } from './tell.ts'
 import { exit } from './usage.ts'
 
 export async function forEach(
@@ -18,8 +18,7 @@ export async function forEach(
     } catch (error) {
       // Without an agent the other names would only repeat the sentence.
       if (!(error instanceof Fault) || error.code === 'unavailable' || error.code === 'forbidden') throw error
-      call.io.err.write(`${paint(call.io.err, call.io.env, 'red', error.message)}\n`)
-      if (error.fix !== undefined) call.io.err.write(`${error.fix}\n`)
+      tellFault(error, call.io)
       code = exit.error
     }
   }

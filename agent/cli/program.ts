@@ -40,7 +40,7 @@ export async function parse(
       const self = given.at(-1) as Command
       chosen = { definition, args: self.args, options: self.optsWithGlobals() }
     })
-    parent.addCommand(prepare(command), { hidden: definition.hidden === true })
+    parent.addCommand(prepare(command))
   }
   for (const group of groups) {
     const parent = prepare(new Command(group.name)).description(group.says).helpCommand(false)

@@ -11,11 +11,13 @@ import { groups } from './groups.ts'
 import type { Io } from './io.ts'
 import { paint } from './paint.ts'
 import { commandWords, parse } from './program.ts'
+import { tellFault } from './tell.ts'
 import { exit, UsageFault } from './usage.ts'
 
 /** Runs the words after `vine`. Never throws for a fault; a broken invariant passes through. */
 export async function run(argv: readonly string[], io: Io): Promise<number> {
   try {
+    if (argv[0] === '__complete') return await completeWords(argv.slice(argv[1] === '--' ? 2 : 1), io)
     const parsed = await parse(argv, commands, await groupsFor(argv))
     if ('help' in parsed) {
       io.out.write(parsed.help)
@@ -30,10 +32,16 @@ export async function run(argv: readonly string[], io: Io): Promise<number> {
   }
 }
 
+/** What the completion scripts ask. */
+async function completeWords(words: readonly string[], io: Io): Promise<number> {
+  const { complete } = await import('./completion/complete.ts')
+  return complete(words, { io, api: createClient(socketPath(undefined, io.env)) })
+}
+
 /** Prints a fault for a person. Anything else is a defect of ours and keeps its stack. */
 export function tell(error: unknown, io: Io): number {
   if (!(error instanceof Fault)) throw error instanceof Error ? error : new Error(reasonOf(error))
-  io.err.write(`${paint(io.err, io.env, 'red', error.message)}\n${error.fix === undefined ? '' : `${error.fix}\n`}`)
+  tellFault(error, io)
   return error instanceof UsageFault ? exit.usage : exit.error
 }
 

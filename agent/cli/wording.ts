@@ -46,10 +46,14 @@ export function shortImage(image: string): string {
   return image.replace(/@sha256:[0-9a-f]+$/, '')
 }
 
-/** Node states on screens: gossip's words are mapped to the API's by the agent, the API's to people's here. */
-export function nodeState(state: string | undefined, message?: string): string {
-  if (message === 'left') return 'Left'
-  return state === 'disconnected' || state === 'unknown' ? 'Unreachable' : title(state ?? 'unknown')
+/**
+ * Ready, Unreachable, Down, Left. The API has Docker's two states; which kind of ready or down it is, its message says
+ * (api/render/node.ts).
+ */
+export function nodeState(state: string | undefined, message = ''): string {
+  if (message.endsWith('left')) return 'Left'
+  if (message.startsWith('suspect') || state === 'disconnected' || state === 'unknown') return 'Unreachable'
+  return title(state ?? 'unknown')
 }
 
 /** Orders `web.2` before `web.10`. */

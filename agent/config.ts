@@ -1,0 +1,373 @@
+/**
+ * What an agent is told, read once into one frozen object of slices: flags over GRAPEVINE_* over a YAML file over defaults.
+ *
+ * Pure: the environment, the file and the machine are handed in. Every value and every relation between values is checked, and all that
+ * is wrong is told in one message, because a person who repairs three things wants to start the agent once more, not three times.
+ */
+import { isIP } from 'node:net'
+import { fault } from './fault.ts'
+import { type Preset, presets, type Times } from './presets.ts'
+
+export interface AgentConfig {
+  readonly node: NodeConfig
+  readonly transport: TransportConfig
+  readonly dataplane: DataplaneConfig
+  readonly dns: DnsConfig
+  readonly api: ApiConfig
+  readonly log: LogConfig
+  readonly preset: Preset
+  /** All times of the cluster, from the preset. */
+  readonly times: Times
+}
+
+export interface NodeConfig {
+  readonly name: string
+  readonly labels: Readonly<Record<string, string>>
+  /** Directory of journal, keys, tasks and logs. */
+  readonly dataDir: string
+}
+
+export interface TransportConfig {
+  /** Multiaddrs, at least one. The mesh's TLS listens on each port + 1 (on any port where the port is 0). */
+  readonly listen: readonly string[]
+  /** Hosts told to other nodes, best first; none: the transport tells the addresses it finds, never a bridge's. */
+  readonly advertise: readonly string[]
+  /** Multiaddrs of members to join through, perhaps without /p2p/<id>; none: found a cluster, or come back to the one on disk. */
+  readonly join: readonly string[]
+  readonly token: string | undefined
+}
+
+export interface DataplaneConfig {
+  /** Addresses on which published ports listen and tasks are reached; the first is told to tasks. Never a wildcard. */
+  readonly addresses: readonly string[]
+}
+
+export interface DnsConfig {
+  /** Ports to try, in order. */
+  readonly ports: readonly number[]
+  /** Servers for other names, `address` or `address:port`; undefined: those of /etc/resolv.conf. */
+  readonly upstream: readonly string[] | undefined
+}
+
+export interface ApiConfig {
+  /** Path of the unix socket. */
+  readonly socket: string
+  /** Where Prometheus may ask over TCP, beside the socket. */
+  readonly metrics: { readonly host: string; readonly port: number } | undefined
+}
+
+export interface LogConfig {
+  readonly level: LogLevel
+}
+
+export const logLevels = ['debug', 'info', 'warn', 'error'] as const
+export type LogLevel = (typeof logLevels)[number]
+
+/** What the machine itself says. */
+export interface Machine {
+  readonly hostname: string
+  readonly isRoot: boolean
+  readonly home: string
+  /** Address of the default route, if there is one. */
+  readonly routeAddress: string | undefined
+  /** The socket of an agent that says nothing else. */
+  readonly socket: string
+}
+
+/** Flag names without dashes -> value or values. The YAML file has the same keys. */
+export type RawSettings = Readonly<Record<string, unknown>>
+
+/** Where a value came from, for the message. */
+interface Source {
+  readonly values: RawSettings
+  readonly called: (key: string) => string
+}
+
+/** 7766 is in no list of registered ports (IANA); the mesh takes the next one. */
+const listenDefault = '/ip4/0.0.0.0/tcp/7766'
+
+const keys = new Set([
+  'listen',
+  'address',
+  'advertise',
+  'data-dir',
+  'socket',
+  'join',
+  'token',
+  'name',
+  'label',
+  'upstream-dns',
+  'dns-port',
+  'metrics',
+  'preset',
+  'log-level',
+])
+
+export interface ConfigInput {
+  readonly flags: RawSettings
+  readonly env: Readonly<Record<string, string | undefined>>
+  /** Parsed content of the file, and its path for messages. */
+  readonly file: { readonly path: string; readonly content: unknown } | undefined
+  readonly machine: Machine
+}
+
+/** Throws one 'invalid' fault that names everything that is wrong. */
+export function readConfig(input: ConfigInput): AgentConfig {
+  const problems: string[] = []
+  const reader = createReader(sources(input, problems), problems)
+  const config = build(reader, input)
+  problems.push(...relations(config))
+  if (problems.length > 0)
+    throw fault(
+      'invalid',
+      problems.length === 1
+        ? (problems[0] ?? '')
+        : `${problems.length} settings are wrong:\n${problems.map((p) => `  ${p}`).join('\n')}`,
+      'See: vine agent --help',
+    )
+  return freeze(config)
+}
+
+function build(read: Reader, { env, machine }: ConfigInput): AgentConfig {
+  const preset = read.choice('preset', Object.keys(presets) as Preset[]) ?? 'lan'
+  const ports = read.whole('dns-port', 0, 65_535)
+  const addresses = read.list('address', checkAddress)
+  return {
+    node: {
+      name: read.one('name', checkName) ?? nameOf(machine.hostname),
+      labels: Object.fromEntries(read.list('label', checkLabel).map((label) => halves(label, '='))),
+      dataDir: read.one('data-dir') ?? dataDirDefault(env, machine),
+    },
+    transport: {
+      listen: orElse(read.list('listen', checkListen), [listenDefault]),
+      advertise: read.list('advertise', checkHost),
+      join: read.list('join', checkMultiaddr),
+      token: read.one('token'),
+    },
+    dataplane: {
+      addresses: orElse(addresses, [
+        ...new Set([...(machine.routeAddress ? [machine.routeAddress] : []), '127.0.0.1']),
+      ]),
+    },
+    dns: {
+      ports: ports === undefined ? [53, 10_053] : [ports],
+      upstream: undefinedIfEmpty(read.list('upstream-dns', checkServer)),
+    },
+    api: {
+      socket: (read.one('socket') ?? machine.socket).replace(/^unix:\/\//, ''),
+      metrics: endpoint(read.one('metrics', checkEndpoint)),
+    },
+    log: { level: read.choice('log-level', logLevels) ?? 'info' },
+    preset,
+    times: presets[preset],
+  }
+}
+
+/** What two settings together may not be. */
+function relations({ transport, api, dns }: AgentConfig): readonly string[] {
+  const problems: string[] = []
+  const ports = transport.listen.map(portOf)
+  if (transport.token !== undefined && transport.join.length === 0)
+    problems.push('--token is given without --join: name the member to join through')
+  const taken = new Map<number, string>()
+  for (const [i, port] of ports.entries()) {
+    if (port === 0) continue
+    const own = transport.listen[i] ?? ''
+    for (const [number, use] of [
+      [port, `--listen ${own}`],
+      [port + 1, `the mesh of --listen ${own}`],
+    ] as const) {
+      const other = taken.get(number)
+      // The same port on another address of the machine is no clash.
+      if (other !== undefined && sameHost(other, own))
+        problems.push(`port ${number} is asked for twice: by ${other} and by ${use}`)
+      taken.set(number, use)
+    }
+  }
+  const metrics = api.metrics?.port
+  if (metrics !== undefined && metrics !== 0 && taken.has(metrics))
+    problems.push(`--metrics has port ${metrics}, which is taken by ${taken.get(metrics)}`)
+  for (const port of dns.ports)
+    if (dns.ports.length === 1 && taken.has(port)) problems.push(`--dns-port ${port} is taken by ${taken.get(port)}`)
+  return problems
+}
+
+function sameHost(use: string, listen: string): boolean {
+  const host = listen.split('/')[2]
+  return use.includes(`/${host}/`) || use.includes('/0.0.0.0/') || host === '0.0.0.0'
+}
+
+function sources({ flags, env, file }: ConfigInput, problems: string[]): readonly Source[] {
+  const fromEnv: Record<string, unknown> = {}
+  for (const key of keys) {
+    const value = env[envName(key)]
+    if (value !== undefined && value !== '') fromEnv[key] = value
+  }
+  return [
+    { values: flags, called: (key) => `--${key}` },
+    { values: fromEnv, called: envName },
+    { values: fileValues(file, problems), called: (key) => `${key} in ${file?.path ?? ''}` },
+  ]
+}
+
+function fileValues(file: ConfigInput['file'], problems: string[]): RawSettings {
+  const content = file?.content ?? {}
+  if (typeof content !== 'object' || Array.isArray(content)) {
+    problems.push(`${file?.path}: it must be a map of settings, for instance "name: n1"`)
+    return {}
+  }
+  for (const key of Object.keys(content))
+    if (!keys.has(key)) problems.push(`${file?.path}: unknown setting "${key}"; there are ${[...keys].join(', ')}`)
+  return content as RawSettings
+}
+
+function envName(key: string): string {
+  return `GRAPEVINE_${key.toUpperCase().replaceAll('-', '_')}`
+}
+
+/** Says what is wrong with a value, as the rest of a sentence, or undefined. */
+type Check = (value: string) => string | undefined
+
+interface Reader {
+  one(key: string, check?: Check): string | undefined
+  list(key: string, check?: Check): readonly string[]
+  whole(key: string, min: number, max: number): number | undefined
+  choice<T extends string>(key: string, of: readonly T[]): T | undefined
+}
+
+/** Reads a key from the first source that has it. A wrong value is reported and counts as absent. */
+function createReader(from: readonly Source[], problems: string[]): Reader {
+  const find = (key: string) => from.find(({ values }) => values[key] !== undefined && values[key] !== null)
+  const list = (key: string, check: Check = () => undefined): readonly string[] => {
+    const source = find(key)
+    if (source === undefined) return []
+    return texts(source.values[key]).filter((value) => {
+      const wrong = check(value)
+      if (wrong !== undefined) problems.push(`${source.called(key)} "${value}" ${wrong}`)
+      return wrong === undefined
+    })
+  }
+  const one = (key: string, check?: Check) => list(key, check).at(-1)
+  return {
+    one,
+    list,
+    whole(key, min, max) {
+      const value = one(key, (text) =>
+        /^\d+$/.test(text) && Number(text) >= min && Number(text) <= max
+          ? undefined
+          : `must be a whole number from ${min} to ${max}`,
+      )
+      return value === undefined ? undefined : Number(value)
+    },
+    choice<T extends string>(key: string, of: readonly T[]) {
+      return one(key, (text) => (of.some((item) => item === text) ? undefined : `must be one of ${of.join(', ')}`)) as
+        | T
+        | undefined
+    },
+  }
+}
+
+/** A YAML list, a YAML map of labels, a flag given several times, or words with commas in an environment variable. */
+function texts(value: unknown): readonly string[] {
+  if (Array.isArray(value)) return value.map(String)
+  if (typeof value === 'object' && value !== null) return Object.entries(value).map(([key, item]) => `${key}=${item}`)
+  return String(value)
+    .split(',')
+    .map((item) => item.trim())
+    .filter((item) => item !== '')
+}
+
+function checkName(value: string): string | undefined {
+  return /^[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?$/.test(value)
+    ? undefined
+    : 'must be a host name: letters, digits and dashes, at most 63'
+}
+
+function checkLabel(value: string): string | undefined {
+  return /^[^=]+=/.test(value) ? undefined : 'must be key=value'
+}
+
+const multiaddr = /^\/(ip4|ip6|dns|dns4|dns6)\/([^/]+)\/tcp\/(\d{1,5})(\/p2p\/[A-Za-z0-9]+)?$/
+
+function checkMultiaddr(value: string): string | undefined {
+  const [, kind, host = '', port] = multiaddr.exec(value) ?? []
+  if (kind === undefined) return 'must be a multiaddr such as /ip4/192.0.2.1/tcp/7766 or /dns4/n1.example/tcp/7766'
+  if (kind === 'ip4' && isIP(host) !== 4) return `holds "${host}", which is no IPv4 address`
+  if (kind === 'ip6' && isIP(host) !== 6) return `holds "${host}", which is no IPv6 address`
+  return Number(port) > 65_535 ? `holds the port ${port}; ports end at 65535` : undefined
+}
+
+function checkListen(value: string): string | undefined {
+  const wrong = checkMultiaddr(value)
+  if (wrong !== undefined) return wrong
+  if (!/^\/ip[46]\//.test(value) || value.includes('/p2p/')) return 'must be an address of this machine: /ip4/…/tcp/…'
+  return portOf(value) === 65_535 ? 'leaves no port for the mesh, which takes the next one' : undefined
+}
+
+function checkAddress(value: string): string | undefined {
+  if (isIP(value) === 0) return 'must be an IP address'
+  return value === '0.0.0.0' || value === '::'
+    ? 'is a wildcard; name the addresses that published ports answer on'
+    : undefined
+}
+
+function checkHost(value: string): string | undefined {
+  if (value === '0.0.0.0' || value === '::') return 'is a wildcard, which nobody can dial'
+  return isIP(value) !== 0 || /^[a-zA-Z0-9]([a-zA-Z0-9.-]*[a-zA-Z0-9])?$/.test(value)
+    ? undefined
+    : 'must be an IP address or a host name'
+}
+
+function checkServer(value: string): string | undefined {
+  if (isIP(value) !== 0) return undefined
+  return isIP(endpoint(value)?.host ?? '') === 0 ? 'must be an IP address, with :port if it is not 53' : undefined
+}
+
+function checkEndpoint(value: string): string | undefined {
+  const parsed = endpoint(value)
+  return parsed === undefined || isIP(parsed.host) === 0
+    ? 'must be address:port, for instance 127.0.0.1:9090'
+    : undefined
+}
+
+/** `127.0.0.1:9090`, `[::1]:9090`. */
+function endpoint(value: string | undefined): { readonly host: string; readonly port: number } | undefined {
+  const [, host, port] = /^\[?([^\]]+?)\]?:(\d{1,5})$/.exec(value ?? '') ?? []
+  return host === undefined || Number(port) > 65_535 ? undefined : { host, port: Number(port) }
+}
+
+function portOf(listen: string): number {
+  return Number(multiaddr.exec(listen)?.[3] ?? 0)
+}
+
+/** The machine's name up to its first dot, in the form that node names have. */
+function nameOf(hostname: string): string {
+  const name = (hostname.split('.')[0] ?? '').replace(/[^a-zA-Z0-9-]/g, '-').replace(/^-+|-+$/g, '')
+  return name.slice(0, 63) || 'node'
+}
+
+function dataDirDefault(env: ConfigInput['env'], machine: Machine): string {
+  if (machine.isRoot) return '/var/lib/grapevine'
+  return `${env.XDG_STATE_HOME || `${machine.home}/.local/state`}/grapevine`
+}
+
+function halves(text: string, by: string): readonly [string, string] {
+  const at = text.indexOf(by)
+  return [text.slice(0, at), text.slice(at + 1)]
+}
+
+function orElse<T>(items: readonly T[], otherwise: readonly T[]): readonly T[] {
+  return items.length > 0 ? items : otherwise
+}
+
+function undefinedIfEmpty<T>(items: readonly T[]): readonly T[] | undefined {
+  return items.length > 0 ? items : undefined
+}
+
+function freeze<T>(value: T): T {
+  if (typeof value === 'object' && value !== null && !Object.isFrozen(value)) {
+    Object.freeze(value)
+    for (const item of Object.values(value)) freeze(item)
+  }
+  return value
+}
