@@ -1,13 +1,11 @@
 /**
- * Keeps the log of one task: moves what the program writes from its spool files to a log of stamped lines, and bounds both.
+ * Keeps the log of one task: moves what the program writes from its spool files (spool.ts) to a log of stamped lines, and bounds it.
  *
- * The program writes to plain files (`stdout`, `stderr`), so it never waits for the agent, nor dies with it. This reads them, stamps each line with
- * the time it was first seen here (or the file's last change, when that is earlier: after an absence of the agent), and appends it to `log`. It
- * must never stall the event loop: one call moves at most TAKE_BYTES of a stream.
+ * The program writes to plain files, so it never waits for the agent, nor dies with it. A line bears the time at which it was first seen here, or the
+ * file's last change when that is earlier (after an absence of the agent). One call never stalls the event loop for more than some milliseconds.
  *
- * Bounds for one task: `log` and `log.1` of LOG_BYTES each; each spool is cut when it is read and above CUT_BYTES. A program that writes faster
- * than it is read loses the oldest part (counted, said once). Between the last look and the cut, some microseconds, a line may be lost. While
- * no agent runs, a spool grows without bound; the next agent keeps its last BEHIND_BYTES.
+ * Bounds for one task: `log` and `log.1` of LOG_BYTES each, and each spool about 4 MB plus what is written between two looks. While no agent runs, a
+ * spool grows without bound; of one above 4 MB the next agent keeps the last 512 KB.
  */
 import {
   appendFileSync,
@@ -17,24 +15,18 @@ import {
   readSync,
   renameSync,
   statSync,
-  truncateSync,
+  unlink,
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
 import type { Cancel, LogLine } from '../../world.ts'
 import { cleanLine, lastLineOf } from './lines.ts'
+import { openSpool, type Spool, take } from './spool.ts'
 
+/** 10 MB: some hundred thousand lines; with the one before, what a person scrolls through at most. */
 export const LOG_BYTES = 10 * 1024 * 1024
-/** 64 KB: longer lines are cut into several, so that no reader needs more memory for one. */
-export const LINE_BYTES = 64 * 1024
-/** 512 KB: moved in about 3 ms; five times a second, 2.5 MB/s of log for each stream. */
-const TAKE_BYTES = 512 * 1024
-const CUT_BYTES = 1024 * 1024
-const BEHIND_BYTES = 4 * 1024 * 1024
 /** Size of the file `cursor`, which exists from the start and is written in place: a full disk must not lose it. */
 export const CURSOR_BYTES = 40
-
-export type Stream = LogLine['stream']
 
 export interface TaskLog {
   readonly dir: string
@@ -53,15 +45,6 @@ export interface TaskLog {
   close(): void
 }
 
-interface Spool {
-  readonly stream: Stream
-  /** Bytes of the file that are in the log. */
-  offset: number
-  changedMs: number
-  /** The file changed and did not grow: it was cut and written anew, or we looked in the middle of a write. */
-  doubt: boolean
-}
-
 /** Opens the log of the task in `dir`, where an earlier agent may have left one. */
 export function openTaskLog(dir: string, wall: () => number, onDropped: (bytes: number) => void): TaskLog {
   const log = join(dir, 'log')
@@ -74,34 +57,22 @@ export function openTaskLog(dir: string, wall: () => number, onDropped: (bytes: 
   let ended = false
 
   function collect(final: boolean): boolean {
-    const texts = spools.map((spool) => take(spool, final))
-    const text = texts.join('')
+    const text = next(spools.stdout, 'stdout', final) + next(spools.stderr, 'stderr', final)
     if (text === '') return false
-    writeFileSync(cursor, `${spools[0].offset} ${spools[1].offset} `.padEnd(CURSOR_BYTES), { flag: 'r+' })
+    writeFileSync(cursor, `${spools.stdout.offset} ${spools.stderr.offset} `.padEnd(CURSOR_BYTES), { flag: 'r+' })
     append(Buffer.from(text, 'latin1'))
     for (const listener of [...listeners]) listener()
     return true
   }
 
-  function take(spool: Spool, final: boolean): string {
-    const file = join(dir, spool.stream)
-    const stat = statSync(file, { throwIfNoEntry: false })
-    if (stat === undefined) return ''
-    if (isCut(spool, stat, final)) spool.offset = 0
-    if (!spool.doubt) spool.changedMs = stat.mtimeMs
-    if (stat.size - spool.offset > BEHIND_BYTES) {
-      onDropped(stat.size - BEHIND_BYTES - spool.offset)
-      spool.offset = stat.size - BEHIND_BYTES
-    }
-    if (stat.size === spool.offset) return ''
-    const bytes = readPart(file, spool.offset, Math.min(TAKE_BYTES, stat.size - spool.offset))
-    const lines = split(bytes.toString('latin1'), final && spool.offset + bytes.length >= stat.size)
-    spool.offset += lines.consumed
-    if (spool.offset > CUT_BYTES) cutWhenRead(file, spool)
-    const atMs = Math.floor(Math.min(wall(), stat.mtimeMs))
-    const stamp = `${atMs} ${spool.stream === 'stdout' ? 'o' : 'e'} `
-    if (spool.stream === 'stderr') lastError = lines.whole.findLast((line) => cleanLine(line) !== '') ?? lastError
-    return lines.whole.map((line) => `${stamp}${line}\n`).join('')
+  function next(spool: Spool, stream: LogLine['stream'], final: boolean): string {
+    const taken = take(spool, final)
+    if (taken === undefined) return ''
+    if (taken.dropped > 0) onDropped(taken.dropped)
+    // After an absence of the agent the file's own time is nearer to the truth than now.
+    const stamp = `${Math.floor(Math.min(wall(), taken.changedMs))} ${stream === 'stdout' ? 'o' : 'e'} `
+    if (stream === 'stderr') lastError = taken.lines.findLast((line) => cleanLine(line) !== '') ?? lastError
+    return taken.lines.map((line) => `${stamp}${line}\n`).join('')
   }
 
   function append(bytes: Buffer): void {
@@ -126,8 +97,10 @@ export function openTaskLog(dir: string, wall: () => number, onDropped: (bytes: 
     finish() {
       try {
         while (collect(true)) {
-          // Each round moves at most TAKE_BYTES of BEHIND_BYTES.
+          // A few rounds at most: what is too far ahead is dropped.
         }
+        // All is in the log now. Off this thread, since a large file takes its time; a name that stays is removed with the task.
+        for (const spool of Object.values(spools)) unlink(spool.file, () => undefined)
       } finally {
         close()
       }
@@ -142,66 +115,10 @@ export function openTaskLog(dir: string, wall: () => number, onDropped: (bytes: 
   }
 }
 
-/**
- * Whether the program cut its own file: a shell's `> /dev/stderr` does. One that has just as many bytes again is told by its time alone, but
- * the kernel sets the time of a write before the size; so that counts only when the next look finds it without growth too.
- */
-function isCut(spool: Spool, stat: { readonly size: number; readonly mtimeMs: number }, final: boolean): boolean {
-  if (stat.size < spool.offset) {
-    spool.doubt = false
-    return true
-  }
-  const changed = stat.size === spool.offset && spool.offset > 0 && stat.mtimeMs !== spool.changedMs
-  const certain = changed && (spool.doubt || final)
-  spool.doubt = changed && !certain
-  return certain
-}
-
-/** Whole lines, long ones in parts, and how many bytes they took. */
-function split(text: string, final: boolean): { readonly whole: readonly string[]; readonly consumed: number } {
-  const end = text.lastIndexOf('\n')
-  const rest = text.length - end - 1
-  const takeRest = rest > 0 && (final || rest >= LINE_BYTES)
-  if (end < 0 && !takeRest) return { whole: [], consumed: 0 }
-  const lines = text.slice(0, takeRest ? text.length : end).split('\n')
-  return { whole: lines.flatMap(parts), consumed: takeRest ? text.length : end + 1 }
-}
-
-function parts(line: string): readonly string[] {
-  if (line.length <= LINE_BYTES) return [line]
-  return Array.from({ length: Math.ceil(line.length / LINE_BYTES) }, (_, i) =>
-    line.slice(i * LINE_BYTES, (i + 1) * LINE_BYTES),
-  )
-}
-
-function cutWhenRead(file: string, spool: Spool): void {
-  const stat = statSync(file)
-  if (stat.size !== spool.offset) return
-  truncateSync(file, 0)
-  spool.offset = 0
-  spool.changedMs = statSync(file).mtimeMs
-}
-
-function readPart(file: string, from: number, length: number): Buffer {
-  const handle = openSync(file, 'r')
-  try {
-    const bytes = Buffer.allocUnsafe(length)
-    return bytes.subarray(0, readSync(handle, bytes, 0, length, from))
-  } finally {
-    closeSync(handle)
-  }
-}
-
 /** Where an earlier agent stopped. The cursor is written before the lines: a crash between the two loses a few, and doubles none. */
-function restore(dir: string, cursor: string): readonly [Spool, Spool] {
+function restore(dir: string, cursor: string): { readonly stdout: Spool; readonly stderr: Spool } {
   const [out = 0, err = 0] = readText(cursor).split(' ').map(Number)
-  const spool = (stream: Stream, offset: number): Spool => ({
-    stream,
-    offset: Number.isSafeInteger(offset) && offset >= 0 ? offset : 0,
-    changedMs: statSync(join(dir, stream), { throwIfNoEntry: false })?.mtimeMs ?? 0,
-    doubt: false,
-  })
-  return [spool('stdout', out), spool('stderr', err)]
+  return { stdout: openSpool(join(dir, 'stdout'), out), stderr: openSpool(join(dir, 'stderr'), err) }
 }
 
 function readText(file: string): string {
@@ -216,7 +133,15 @@ function readText(file: string): string {
 /** Ends a line that a crash or a full disk cut, and returns the size. */
 function mendTail(log: string): number {
   const size = statSync(log, { throwIfNoEntry: false })?.size ?? 0
-  if (size === 0 || readPart(log, size - 1, 1).toString() === '\n') return size
+  if (size === 0) return 0
+  const last = Buffer.alloc(1)
+  const handle = openSync(log, 'r')
+  try {
+    readSync(handle, last, 0, 1, size - 1)
+  } finally {
+    closeSync(handle)
+  }
+  if (last.toString() === '\n') return size
   appendFileSync(log, '\n')
   return size + 1
 }

@@ -56,7 +56,11 @@ export function createProcessRuntime(options: ProcessRuntimeOptions): Runtime {
       return { pid: await starting }
     } catch (error) {
       works.delete(plan.task)
-      supervisor.forget(plan.task)
+      try {
+        supervisor.forget(plan.task)
+      } catch (left) {
+        log.warn('files of a task that was not started are left', { task: plan.name, reason: reasonOf(left) })
+      }
       throw error instanceof Fault ? error : cannotStart(plan, error)
     }
   }

@@ -12,7 +12,7 @@ export const silent: Log = { debug() {}, info() {}, warn() {}, error() {} }
 
 /** An id made of a short name, so that failures can be read. */
 export function taskId(name: string): string {
-  return name.toLowerCase().padEnd(25, '0')
+  return name.toLowerCase().padEnd(25, 'x')
 }
 
 /** A plan that runs `sh -c script`. */
