@@ -77,7 +77,7 @@ function identityFor(user: string, self: Self): Identity {
 }
 
 function isSelf(user: Identity, self: Self): boolean {
-  return user.uid === self.uid && (user.gid === self.gid || self.uid !== 0)
+  return user.uid === self.uid && user.gid === self.gid
 }
 
 function setpriv(user: Identity): readonly string[] {
