@@ -1,4 +1,8 @@
 /** Every path that the API answers. Order matters where two fit: the first wins. */
+
+import { dockerEvents, nodeEvents } from './handlers/events.ts'
+import * as grapevine from './handlers/grapevine.ts'
+import { serviceLogs, taskLogs } from './handlers/logs.ts'
 import { createNetwork, getNetwork, listNetworks, pruneNetworks, removeNetwork } from './handlers/networks.ts'
 import { inspectNode, listNodes, removeNode, updateNode } from './handlers/nodes.ts'
 import { refusedRoutes } from './handlers/refused.ts'
@@ -35,6 +39,22 @@ export const routes: readonly Route[] = [
   { method: 'POST', path: '/networks/prune', handle: pruneNetworks },
   { method: 'GET', path: '/networks/{id}', handle: getNetwork },
   { method: 'DELETE', path: '/networks/{id}', handle: removeNetwork },
+
+  { method: 'GET', path: '/services/{id}/logs', handle: serviceLogs },
+  { method: 'GET', path: '/tasks/{id}/logs', handle: taskLogs },
+  { method: 'GET', path: '/events', handle: dockerEvents },
+
+  { method: 'GET', path: '/grapevine/status', handle: grapevine.status },
+  { method: 'GET', path: '/grapevine/why/{service}', handle: grapevine.why },
+  { method: 'POST', path: '/grapevine/token', handle: grapevine.token },
+  { method: 'GET', path: '/grapevine/resolve', handle: grapevine.resolve },
+  { method: 'GET', path: '/grapevine/events', handle: nodeEvents },
+  { method: 'GET', path: '/grapevine/flows', handle: grapevine.flows },
+  { method: 'GET', path: '/grapevine/doctor', handle: grapevine.doctor },
+  { method: 'GET', path: '/grapevine/node', handle: grapevine.node },
+  { method: 'GET', path: '/grapevine/metrics', handle: grapevine.metrics },
+  { method: 'POST', path: '/grapevine/stop', handle: grapevine.stop },
+  { method: 'POST', path: '/grapevine/leave', handle: leave },
 
   ...refusedRoutes,
 ]

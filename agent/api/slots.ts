@@ -1,42 +1,29 @@
-/** The slots of a service as the API shows them: what `place` decided, and for a service that is not placed at all, why not. */
-import type { NodeId, Slot, TaskId } from '../../protocol/ids.ts'
+/** The slots of a service as the API shows them: the sentences of `explain`, and what `place` wants of the tasks in them. */
+import type { TaskId } from '../../protocol/ids.ts'
 import type { ServiceValue } from '../../protocol/model.ts'
 import { place } from '../core/placement/place.ts'
 import type { Stamped, View } from '../core/view.ts'
-import { wanted } from '../core/wanted.ts'
+import { explain, type SlotReport } from '../core/why.ts'
 
-export interface SlotReport {
-  readonly slot: Slot
-  /** Where it runs, or is to be claimed. */
-  readonly node: NodeId | undefined
-  /** Undefined: nobody holds it, and Docker's tools are shown a pending task. */
-  readonly task: TaskId | undefined
+/** What clients of /grapevine/why get. */
+export type { SlotReport }
+
+export interface SlotView extends SlotReport {
   /** A task that is to take over from the holder. */
   readonly takeover: TaskId | undefined
   /** The holder is to stop. */
   readonly leaving: boolean
-  /** Why there, or why nowhere. */
-  readonly sentence: string
 }
 
 /** In the order of slots. `nowMs`: wall ms. */
-export function slotReports(view: View, service: Stamped<ServiceValue>, nowMs: number): readonly SlotReport[] {
-  const placement = place(view, nowMs)
-  const plans = placement.services.get(service.id)
-  if (plans !== undefined) {
-    return plans.map(({ slot, node, task, takeover, leave, why }) => {
-      return { slot, node, task, takeover, leaving: leave !== undefined, sentence: why }
-    })
-  }
-  const sentence = placement.barred.get(service.id) ?? 'it is not placed yet'
-  const { replicas } = wanted(service)
-  const slots = replicas === 'global' ? [] : Array.from({ length: replicas }, (_, i) => String(i + 1))
-  return slots.map((slot) => ({
-    slot,
-    node: undefined,
-    task: undefined,
-    takeover: undefined,
-    leaving: false,
-    sentence,
-  }))
+export function slotViews(view: View, service: Stamped<ServiceValue>, nowMs: number): readonly SlotView[] {
+  const plans = new Map(
+    place(view, nowMs)
+      .services.get(service.id)
+      ?.map((plan) => [plan.slot, plan]),
+  )
+  return explain(view, service, nowMs).map((report) => {
+    const plan = plans.get(report.slot)
+    return { ...report, takeover: plan?.takeover, leaving: plan?.leave !== undefined }
+  })
 }

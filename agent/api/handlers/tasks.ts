@@ -6,7 +6,7 @@ import { type ApiRequest, json, type Reply } from '../exchange.ts'
 import { type Filters, passes, passesLabels, readFilters } from '../filters.ts'
 import { findTask } from '../find.ts'
 import { isUpToDate, renderPending, renderTask } from '../render/task.ts'
-import { type SlotReport, slotReports } from '../slots.ts'
+import { type SlotView, slotViews } from '../slots.ts'
 
 type Rendered = ReturnType<typeof renderTask> | ReturnType<typeof renderPending>
 
@@ -30,10 +30,10 @@ export function inspectTask(context: ApiContext, request: ApiRequest): Reply {
 /** Every record, and a pending task for each slot without a holder. */
 function allTasks(context: ApiContext): Rendered[] {
   const { view } = context
-  const slots = new Map<string, ReadonlyMap<string, SlotReport>>()
+  const slots = new Map<string, ReadonlyMap<string, SlotView>>()
   const waiting: Rendered[] = []
   for (const service of view.services.values()) {
-    const reports = slotReports(view, service, context.clock.wall())
+    const reports = slotViews(view, service, context.clock.wall())
     slots.set(service.id, new Map(reports.map((report) => [report.slot, report])))
     for (const report of reports) if (report.task === undefined) waiting.push(renderPending(service, report))
   }

@@ -4,7 +4,7 @@ import { isLiveTask } from '../../core/live.ts'
 import type { Stamped, View } from '../../core/view.ts'
 import { templateHash, wanted } from '../../core/wanted.ts'
 import type { ApiContext } from '../context.ts'
-import { slotReports } from '../slots.ts'
+import { slotViews } from '../slots.ts'
 import { stamps, time } from './common.ts'
 
 export function renderService(context: ApiContext, service: Stamped<ServiceValue>, show: { readonly status: boolean }) {
@@ -23,7 +23,7 @@ export function renderService(context: ApiContext, service: Stamped<ServiceValue
 
 /** Slots that run, of the slots that should. */
 export function countTasks(view: View, service: Stamped<ServiceValue>, nowMs: number) {
-  const slots = slotReports(view, service, nowMs)
+  const slots = slotViews(view, service, nowMs)
   const running = slots.filter(
     ({ task }) => task !== undefined && view.tasks.get(task)?.value.state === 'running',
   ).length

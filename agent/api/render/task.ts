@@ -9,13 +9,13 @@ import type { ServiceSpec } from '../../../protocol/spec.ts'
 import { hasEnded, isLiveTask, isUp, nodeName } from '../../core/live.ts'
 import type { Stamped, View } from '../../core/view.ts'
 import { templateHash } from '../../core/wanted.ts'
-import type { SlotReport } from '../slots.ts'
+import type { SlotView } from '../slots.ts'
 import { idOf, stamps, time } from './common.ts'
 import { renderAttachment } from './network.ts'
 
 export type DesiredState = 'running' | 'shutdown' | 'remove'
 
-export function renderTask(view: View, task: Stamped<TaskValue>, slot: SlotReport | undefined) {
+export function renderTask(view: View, task: Stamped<TaskValue>, slot: SlotView | undefined) {
   const value = task.value
   const service = view.services.get(value.service)
   const lost = isLiveTask(value, view) || hasEnded(value.state) ? undefined : lossOf(view, value)
@@ -45,7 +45,7 @@ export function renderTask(view: View, task: Stamped<TaskValue>, slot: SlotRepor
 }
 
 /** The task that Docker's tools expect where a slot waits: state `pending`, with the reason as its error. */
-export function renderPending(service: Stamped<ServiceValue>, slot: SlotReport) {
+export function renderPending(service: Stamped<ServiceValue>, slot: SlotView) {
   const { spec, updatedMs } = service.value
   return {
     ID: idOf(`pending/${service.id}/${slot.slot}`),
@@ -66,7 +66,7 @@ export function renderPending(service: Stamped<ServiceValue>, slot: SlotReport) 
 }
 
 /** Docker's desired state, from what `place` decided of the task's slot; undefined: the service has no such slot. */
-export function desiredState(view: View, task: Stamped<TaskValue>, slot: SlotReport | undefined): DesiredState {
+export function desiredState(view: View, task: Stamped<TaskValue>, slot: SlotView | undefined): DesiredState {
   if (!view.services.has(task.value.service)) return 'remove'
   if (!isLiveTask(task.value, view) || task.value.stopping === true) return 'shutdown'
   if (slot === undefined) return 'remove'

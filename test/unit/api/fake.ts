@@ -1,7 +1,7 @@
 // An ApiContext over plain maps: what tests of the API stand on instead of a cluster. Writes apply at once; `run()` plays the part of the
 // loops and puts a running task into every slot. Time and chance are set by the test.
 import type { ApiContext, FlowCounters, RelayRequest, RelayResponse } from '../../../agent/api/context.ts'
-import { slotReports } from '../../../agent/api/slots.ts'
+import { slotViews } from '../../../agent/api/slots.ts'
 import type { Member, Stamped, View } from '../../../agent/core/view.ts'
 import { templateHash } from '../../../agent/core/wanted.ts'
 import { fault } from '../../../agent/fault.ts'
@@ -145,7 +145,7 @@ export function createFake(): Fake {
     set,
     run: () => {
       for (const service of view.services.values()) {
-        for (const report of slotReports(view, service, set.wallMs)) {
+        for (const report of slotViews(view, service, set.wallMs)) {
           if (report.task !== undefined || report.node === undefined) continue
           putTask(`${service.id.slice(0, 20)}${report.slot.padStart(5, '0')}`.slice(0, 25), {
             service: service.id,
