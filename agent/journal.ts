@@ -57,6 +57,8 @@ export async function openJournal({ disk, clock, log }: JournalOptions): Promise
   let snapshotBytes = 0
   let snapshot: (() => Iterable<Entry>) | undefined
   let failure: Fault | undefined
+  /** The log's end is not to be trusted: the next write begins with a snapshot. */
+  let stale = loaded.found !== 'whole'
   let queue: Waiting[] = []
   let running: Promise<void> | undefined
   let closed = false
@@ -82,9 +84,9 @@ export async function openJournal({ disk, clock, log }: JournalOptions): Promise
   async function writeBatch(batch: readonly Waiting[]): Promise<void> {
     try {
       // The snapshot does not hold what waits in `batch`: a commit changes the state only once it is on the disk.
-      if (failure !== undefined || logBytes > Math.max(logBytesMin, snapshotBytes)) await writeSnapshot()
+      if (stale || logBytes > Math.max(logBytesMin, snapshotBytes)) await writeSnapshot()
       const bytes = frames(batch.flatMap((waiting) => waiting.entries))
-      await disk.append(logName(generation), bytes)
+      if (bytes.length > 0) await disk.append(logName(generation), bytes)
       logBytes += bytes.length
       for (const { done } of batch) done?.()
     } catch (error) {
@@ -92,6 +94,7 @@ export async function openJournal({ disk, clock, log }: JournalOptions): Promise
       if (failure?.message !== cause.message)
         log.error('cannot write the journal; serving goes on', { reason: reasonOf(cause) })
       failure = cause
+      stale = true
       retryLater()
       for (const { done } of batch) done?.(cause)
     }
@@ -110,6 +113,7 @@ export async function openJournal({ disk, clock, log }: JournalOptions): Promise
     logBytes = 0
     if (failure !== undefined) log.info('the journal can be written again')
     failure = undefined
+    stale = false
     await disk.remove(logName(old))
   }
 
@@ -124,6 +128,13 @@ export async function openJournal({ disk, clock, log }: JournalOptions): Promise
     void pump()
   }
 
+  function append(entries: readonly Entry[]): Promise<void> {
+    if (closed) return Promise.reject(fault('unavailable', 'The journal is closed: this agent is stopping'))
+    return new Promise((resolve, reject) => {
+      enqueue({ entries, done: (error) => (error === undefined ? resolve() : reject(error)) })
+    })
+  }
+
   async function drain(): Promise<void> {
     while (running !== undefined) await running
   }
@@ -133,19 +144,10 @@ export async function openJournal({ disk, clock, log }: JournalOptions): Promise
     entries: loaded.entries,
     async begin(how) {
       snapshot = how
-      if (loaded.found === 'whole') return
-      await writeSnapshot().catch((error: unknown) => {
-        failure = error as Fault
-        log.error('cannot write the journal; serving goes on', { reason: reasonOf(error) })
-        retryLater()
-      })
+      // A failure is logged and tried again; the node goes on without its disk.
+      if (stale) await append([]).catch(() => undefined)
     },
-    append(entries) {
-      if (closed) return Promise.reject(fault('unavailable', 'The journal is closed: this agent is stopping'))
-      return new Promise((resolve, reject) => {
-        enqueue({ entries, done: (error) => (error === undefined ? resolve() : reject(error)) })
-      })
-    },
+    append,
     note(entries) {
       if (closed || failure !== undefined || entries.length === 0) return
       enqueue({ entries, done: undefined })

@@ -1,0 +1,126 @@
+/**
+ * Takes away what nobody needs any more: tombstones that every member has, and this node's own ended tasks and orphaned endpoints.
+ *
+ * A tombstone goes when every member that could bring its record back covers it, never by age; a member that stays away beyond the limit is
+ * no longer waited for and re-seeds when it returns (loops/sync.ts finds that out by itself). Nobody deletes another node's records: those of
+ * a dead node stay hidden until it returns, and a removal makes them void everywhere at once (replica/store.ts), so nothing leaks for ever.
+ */
+
+import { compareVersions } from '../../protocol/hlc.ts'
+import type { NodeId, ServiceId, Slot, TaskId } from '../../protocol/ids.ts'
+import type { Scope, TaskValue } from '../../protocol/model.ts'
+import { hasEnded } from '../core/live.ts'
+import type { Member, Stamped, View } from '../core/view.ts'
+import type { ReplicatedView } from '../view.ts'
+import type { Cancel, Clock, Write } from '../world.ts'
+import type { Sync } from './sync.ts'
+
+export interface Janitor {
+  start(): void
+  stop(): void
+  /** One round, now. */
+  sweep(): void
+}
+
+export interface JanitorOptions {
+  readonly view: ReplicatedView
+  readonly sync: Pick<Sync, 'coveredThrough' | 'readiness'>
+  readonly clock: Clock
+  /** A member not up for this long, ms, is not waited for. Default: a day, after which Docker forgets a failed node. */
+  readonly absentMaxMs?: number
+}
+
+/** Nothing here is urgent. */
+const sweepEveryMs = 10_000
+/** Refused records are asked for again this often: the clock that made them wrong may be right now. */
+const retryRefusedMs = 60_000
+/** Docker keeps 5 ended tasks a slot (`task-history-limit`). */
+const keptPerSlot = 5
+const dayMs = 24 * 60 * 60 * 1000
+
+export function createJanitor({ view, sync, clock, absentMaxMs = dayMs }: JanitorOptions): Janitor {
+  let timer: Cancel | undefined
+  let retriedMs = clock.now()
+
+  function sweep(): void {
+    const now = clock.now()
+    for (const scope of view.scopes()) collectTombstones(scope, now)
+    if (sync.readiness('cluster') !== 'behind') for (const write of staleWrites(view)) view.put(write)
+    if (now - retriedMs >= retryRefusedMs) {
+      retriedMs = now
+      view.retryRefused()
+    }
+  }
+
+  function collectTombstones(scope: Scope, now: number): void {
+    const awaited = [...view.members.values()]
+      .filter((member) => mustCover(member, scope, now))
+      .map((member) => member.id)
+    const covered = awaited.map((node) => sync.coveredThrough(node, scope))
+    const through = Math.min(Number.POSITIVE_INFINITY, ...covered)
+    const done = view.tombstones(scope).filter(({ atApplied }) => atApplied <= through)
+    view.collect(
+      scope,
+      done.map(({ key }) => key),
+    )
+  }
+
+  function mustCover(member: Member, scope: Scope, now: number): boolean {
+    if (member.id === view.self || !view.isHolder(member.id, scope)) return false
+    const absent = member.liveness === 'dead' || member.liveness === 'left'
+    return !absent || now - member.sinceMs <= absentMaxMs
+  }
+
+  function schedule(): void {
+    timer = clock.after(sweepEveryMs, () => {
+      sweep()
+      schedule()
+    })
+  }
+
+  return { start: schedule, stop: () => timer?.(), sweep }
+}
+
+/** Deletes of this node's own records: ended tasks beyond the kept ones or without a service, endpoints without a task. */
+export function staleWrites(view: View): readonly Write[] {
+  const writes: Write[] = []
+  for (const id of staleTasks(view)) writes.push({ scope: 'cluster', kind: 'task', id, value: null })
+  for (const [network, endpoints] of view.endpoints) {
+    for (const [id, { value }] of endpoints) {
+      const task = view.tasks.get(id)?.value
+      if (value.node !== view.self || (task !== undefined && !hasEnded(task.state))) continue
+      writes.push({ scope: `network/${network}`, kind: 'endpoint', id, value: null })
+    }
+  }
+  return writes
+}
+
+function staleTasks(view: View): readonly TaskId[] {
+  const bySlot = new Map<string, Stamped<TaskValue>[]>()
+  for (const task of view.tasks.values()) {
+    if (!hasEnded(task.value.state)) continue
+    const key = slotKey(task.value.service, task.value.slot)
+    bySlot.set(key, [...(bySlot.get(key) ?? []), task])
+  }
+  return [...bySlot.values()].flatMap((tasks) => {
+    const newestFirst = tasks.sort(
+      (a, b) => compareVersions(b.value.created, a.value.created) || (a.id < b.id ? -1 : 1),
+    )
+    return newestFirst
+      .filter((task, place) => isOwn(task, view.self) && (place >= keptPerSlot || isOver(task.value, view)))
+      .map(({ id }) => id)
+  })
+}
+
+function isOwn(task: Stamped<TaskValue>, self: NodeId): boolean {
+  return task.value.node === self
+}
+
+/** A service that is gone needs no history. */
+function isOver(task: TaskValue, view: View): boolean {
+  return !view.services.has(task.service)
+}
+
+function slotKey(service: ServiceId, slot: Slot): string {
+  return `${service}/${slot}`
+}

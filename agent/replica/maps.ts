@@ -1,0 +1,162 @@
+/**
+ * The live maps that decisions read: each follows the records one change at a time, so a change costs the same in a cluster of any size.
+ *
+ * Members are put together here from their own record, what operators wrote of them, removals, and what membership believes. Decides
+ * nothing about which record wins.
+ */
+import { zeroVersion } from '../../protocol/hlc.ts'
+import type { NetworkId, NodeId, ServiceId, TaskId } from '../../protocol/ids.ts'
+import type {
+  EndpointValue,
+  Kind,
+  MemberValue,
+  NodeValue,
+  Scope,
+  StateRecord,
+  TaskValue,
+  Values,
+} from '../../protocol/model.ts'
+import type { Liveness, Member, Stamped, View } from '../core/view.ts'
+
+export interface ViewMaps {
+  readonly view: View
+  /** Shows the record under this key; undefined or a tombstone hides what `author` had there. */
+  show(scope: Scope, kind: Kind, id: string, author: NodeId, record: StateRecord | undefined): void
+  /** Returns what was believed before; undefined if nothing changed. */
+  setLiveness(node: NodeId, liveness: Liveness, nowMs: number): Liveness | undefined
+  forgetNetwork(network: NetworkId): void
+}
+
+const unwritten: NodeValue = { spec: { Availability: 'active' }, created: zeroVersion }
+
+interface Belief {
+  readonly liveness: Liveness
+  readonly sinceMs: number
+}
+
+export function createMaps(self: NodeId, now: () => number): ViewMaps {
+  let revision = 0
+  const settings = new Map<string, Stamped<Values['settings']>>()
+  const memberRecords = new Map<NodeId, Stamped<MemberValue>>()
+  const nodes = new Map<NodeId, Stamped<NodeValue>>()
+  const beliefs = new Map<NodeId, Belief>([[self, { liveness: 'alive', sinceMs: now() }]])
+  const members = new Map<NodeId, Member>()
+  const removals = new Map<NodeId, Stamped<Values['removal']>>()
+  const tokens = new Map<string, Stamped<Values['token']>>()
+  const networks = new Map<NetworkId, Stamped<Values['network']>>()
+  const services = new Map<ServiceId, Stamped<Values['service']>>()
+  const tasks = new Map<TaskId, Stamped<TaskValue>>()
+  const tasksByService = new Map<ServiceId, Set<TaskId>>()
+  const endpoints = new Map<NetworkId, Map<TaskId, Stamped<EndpointValue>>>()
+
+  function assemble(id: NodeId): void {
+    const record = memberRecords.get(id)
+    if (record === undefined || removals.has(id)) {
+      members.delete(id)
+      return
+    }
+    const belief = beliefs.get(id) ?? firstBelief(record.value)
+    beliefs.set(id, belief)
+    const node = nodes.get(id)
+    members.set(id, {
+      id,
+      record,
+      node: node?.value ?? unwritten,
+      ...(node === undefined ? {} : { nodeVersion: node.version }),
+      ...belief,
+    })
+  }
+
+  /** Nothing is known yet: up, since what it serves may be used, and behind others, since it may be gone. */
+  function firstBelief(value: MemberValue): Belief {
+    return { liveness: value.presence === 'left' ? 'left' : 'suspect', sinceMs: now() }
+  }
+
+  function showTask(id: TaskId, author: NodeId, record: StateRecord<'task'> | undefined): void {
+    const shown = tasks.get(id)
+    // Two nodes under one id: every node shows the same one.
+    if (shown !== undefined && shown.author.node < author) return
+    if (shown !== undefined) {
+      const siblings = tasksByService.get(shown.value.service)
+      siblings?.delete(id)
+      if (siblings?.size === 0) tasksByService.delete(shown.value.service)
+    }
+    if (record?.value == null) {
+      tasks.delete(id)
+      return
+    }
+    tasks.set(id, stamped(record, record.value))
+    const siblings = tasksByService.get(record.value.service)
+    if (siblings === undefined) tasksByService.set(record.value.service, new Set([id]))
+    else siblings.add(id)
+  }
+
+  function showEndpoint(scope: Scope, id: TaskId, author: NodeId, record: StateRecord<'endpoint'> | undefined): void {
+    const network = scope.slice('network/'.length)
+    const held = endpoints.get(network) ?? new Map<TaskId, Stamped<EndpointValue>>()
+    const shown = held.get(id)
+    if (shown !== undefined && shown.author.node < author) return
+    if (record?.value == null) held.delete(id)
+    else held.set(id, stamped(record, record.value))
+    if (held.size === 0) endpoints.delete(network)
+    else endpoints.set(network, held)
+  }
+
+  const view: View = {
+    self,
+    get revision() {
+      return revision
+    },
+    /** Of two foundings the earlier one; ids break the tie. */
+    get settings() {
+      return [...settings.values()].sort((a, b) => a.value.created.ms - b.value.created.ms || (a.id < b.id ? -1 : 1))[0]
+    },
+    members,
+    removals,
+    tokens,
+    networks,
+    services,
+    tasks,
+    tasksByService,
+    endpoints,
+  }
+
+  return {
+    view,
+    show(scope, kind, id, author, record) {
+      revision++
+      if (kind === 'task') showTask(id, author, record as StateRecord<'task'> | undefined)
+      else if (kind === 'endpoint') showEndpoint(scope, id, author, record as StateRecord<'endpoint'> | undefined)
+      else {
+        const plain = {
+          settings,
+          member: memberRecords,
+          node: nodes,
+          removal: removals,
+          token: tokens,
+          network: networks,
+          service: services,
+        }
+        const map = plain[kind] as Map<string, Stamped<unknown>>
+        if (record === undefined || record.value === null) map.delete(id)
+        else map.set(id, stamped(record, record.value))
+        if (kind === 'member' || kind === 'node' || kind === 'removal') assemble(id)
+      }
+    },
+    setLiveness(node, liveness, nowMs) {
+      const before = beliefs.get(node)?.liveness
+      if (before === liveness) return undefined
+      beliefs.set(node, { liveness, sinceMs: nowMs })
+      revision++
+      assemble(node)
+      return before ?? 'suspect'
+    },
+    forgetNetwork(network) {
+      if (endpoints.delete(network)) revision++
+    },
+  }
+}
+
+function stamped<V>(record: StateRecord, value: V): Stamped<V> {
+  return { id: record.id, value, version: record.version, author: record.author }
+}

@@ -1,0 +1,452 @@
+/**
+ * This node's copy of the replicated state: what comes in, what goes out, what is shown, and how far behind it is (design.md 3).
+ *
+ * Everything that changes the state goes through here in synchronous steps, is journalled, and is told to watchers as the change that it made.
+ * Sends nothing by itself: gossip and sync attach their hooks. Hostile input is dropped and counted under a word in `counts`.
+ */
+
+import { countDots, type Digest, type Dots, missing, spokenFor, subtractDots, uniteDots } from '../protocol/digest.ts'
+import { compareVersions } from '../protocol/hlc.ts'
+import type { NodeId } from '../protocol/ids.ts'
+import { ingressNetwork, type MemberValue, networkScope, type Scope, type StateRecord } from '../protocol/model.ts'
+import { contains, highest, noRanges, type Ranges, union } from '../protocol/ranges.ts'
+import { authorKey, hasOneWriter, parseRecord, recordKey } from '../protocol/record.ts'
+import type { Chunk } from '../protocol/scope-state.ts'
+import type { Liveness, View } from './core/view.ts'
+import { type Journal, openJournal } from './journal.ts'
+import { replay } from './replica/replay.ts'
+import { createSequences } from './replica/sequences.ts'
+import { createStamps, type Stamps } from './replica/stamps.ts'
+import { type Change, createStore, type LostSpec, type Taken, type Tombstone } from './replica/store.ts'
+import { createWriter } from './replica/writer.ts'
+import type { Cancel, Clock, Disk, Events, Log, Random, Writer } from './world.ts'
+
+export interface ViewOptions {
+  readonly self: NodeId
+  /** `member.run` and `member.startedMs` of this start of the agent. */
+  readonly run: string
+  readonly startedMs: number
+  readonly clock: Clock
+  readonly random: Random
+  readonly disk: Disk
+  readonly log: Log
+  readonly events: Events
+  /** Another live agent has this node id: a copied data directory. `yields`: this one began later, writes no more, and must exit. */
+  readonly onDuplicate: (found: { readonly other: MemberValue; readonly yields: boolean }) => void
+}
+
+/** What the view asks of the loops; attached once both exist. */
+export interface ViewHooks {
+  publish(scope: Scope, records: readonly StateRecord[]): void
+  /** Nodes that can be asked now. */
+  connected(): readonly NodeId[]
+  /** Whether the member took the records in and fsynced them. Never rejects. */
+  pushDurably(node: NodeId, records: readonly StateRecord[]): Promise<boolean>
+}
+
+export type Notice =
+  | { readonly kind: 'snapshot'; readonly changes: readonly Change[] }
+  | { readonly kind: 'changes'; readonly changes: readonly Change[] }
+  | { readonly kind: 'liveness'; readonly node: NodeId; readonly before: Liveness; readonly after: Liveness }
+
+export interface ReplicatedView extends View, Writer {
+  /** How the journal was found: 'new', 'cut' and 'broken' mean that the members know more than this node. */
+  readonly found: Journal['found']
+  readonly counts: ReadonlyMap<string, number>
+  count(what: string, by?: number): void
+  attach(hooks: ViewHooks): void
+  /** The listener gets the state as it is, at once, and then every change of it. */
+  watch(listener: (notice: Notice) => void): Cancel
+  setLiveness(node: NodeId, liveness: Liveness, nowMs: number): void
+
+  noteClock(node: NodeId, offsetMs: number): void
+  clusterTime: Stamps['clusterTime']
+  clockOffsetMs: Stamps['offsetMs']
+
+  /** Scopes held here, sorted. */
+  scopes(): readonly Scope[]
+  holds(scope: Scope): boolean
+  holdScope(scope: Scope): void
+  /** Forgets the scope's records; delete this node's own endpoints first. */
+  dropScope(scope: Scope): void
+  /** Whether a member holds a scope, by its own record. */
+  isHolder(node: NodeId, scope: Scope): boolean
+
+  digest(scope: Scope): Digest
+  delta(scope: Scope, wants: Dots, bytesMax: number): Chunk
+  /** Takes in what a member sent; `covered`: the numbers in which nothing but `records` is live. Returns the records that were read. */
+  apply(scope: Scope, records: readonly unknown[], from: NodeId, covered?: Dots): readonly StateRecord[]
+  /** Resolves when everything applied so far is on the disk; rejects with the disk's Fault. */
+  synced(): Promise<void>
+  /** Learns what a member has, and returns what it lacks and what we lack. */
+  compare(scope: Scope, from: NodeId, theirs: Digest): { readonly weLack: Dots; readonly theyLack: Dots }
+  /** Numbers known to be at members that are up, and missing here. 0: caught up with all that is known. */
+  need(scope: Scope): number
+
+  applied(): number
+  tombstones(scope: Scope): readonly Tombstone[]
+  collect(scope: Scope, keys: readonly string[]): void
+  collected(scope: Scope): Dots
+  retryRefused(): void
+  /** Ends a re-seed: `seen` is all that the holder of `theirs` has live. What it lacks goes. Returns how many records went. */
+  finishReseed(scope: Scope, theirs: Digest, seen: readonly StateRecord[]): number
+
+  superseded(service: string): readonly LostSpec[]
+  journalFailing(): string | undefined
+  close(): Promise<void>
+}
+
+/** 1 s: how long a commit waits for one more member (design.md 1). */
+const spreadMs = 1_000
+/** Asked at once; one slow member then costs nothing. */
+const spreadWidth = 3
+/** Proof of another live run: it answered our word on ourselves this often. One or two may be old records after a clock was set back. */
+const duplicateAfter = 3
+const supersededMax = 8
+
+export async function openView(options: ViewOptions): Promise<ReplicatedView> {
+  const { self, clock, random, log } = options
+  const journal = await openJournal(options)
+  const store = createStore(self, () => clock.now())
+  const { maps, scopes } = store
+  const stamps = createStamps(self, clock)
+  const sequences = createSequences(drawLog(random))
+  const counts = new Map<string, number>()
+  const watchers = new Set<(notice: Notice) => void>()
+  const lackedFrom = new Map<NodeId, Map<Scope, Dots>>()
+  const lostSpecs = new Map<string, LostSpec[]>()
+  let hooks: ViewHooks | undefined
+  let otherRunAnswers = 0
+
+  for (const entry of journal.entries) replay(entry, { self, store, sequences })
+  if (journal.found !== 'whole') sequences.restart(drawLog(random))
+  for (const scope of everywhere) journal.note(store.hold(scope))
+  await journal.begin(function* () {
+    yield ['log', sequences.log]
+    for (const [scope, end] of sequences.ends()) yield ['seq', scope, end]
+    yield* store.snapshot()
+  })
+
+  const writer = createWriter({
+    self,
+    clock,
+    store,
+    stamps,
+    sequences,
+    journal,
+    issuedBefore: new Map(sequences.ends()),
+    takeIn: (records, journalled) =>
+      finish(
+        records.map((record) => store.take(record)),
+        journalled,
+      ),
+    publish: (scope, records) => hooks?.publish(scope, records),
+    spread,
+  })
+
+  function count(what: string, by = 1): void {
+    counts.set(what, (counts.get(what) ?? 0) + by)
+  }
+
+  function tell(notice: Notice): void {
+    for (const watcher of [...watchers]) watcher(notice)
+  }
+
+  function finish(taken: readonly Taken[], journalled: boolean): void {
+    if (!journalled) journal.note(taken.flatMap((one) => one.entries))
+    for (const { lostSpec } of taken) if (lostSpec !== undefined) reportLost(lostSpec)
+    tellChanges(taken.flatMap((one) => one.changes))
+  }
+
+  function tellChanges(changes: readonly Change[]): void {
+    if (changes.length > 0) tell({ kind: 'changes', changes })
+  }
+
+  function reportLost(lost: LostSpec): void {
+    const { id, author, value } = lost.lost
+    lostSpecs.set(id, [lost, ...(lostSpecs.get(id) ?? [])].slice(0, supersededMax))
+    const name = value?.spec.Name ?? id
+    options.events.emit({
+      type: 'service',
+      action: 'superseded',
+      id,
+      name,
+      sentence: `${name}: an update made on ${nameOf(author.node)} was pushed out by a concurrent one from ${nameOf(lost.winner.author.node)} (${lost.fields.join(', ')})`,
+      attributes: { by: author.node, fields: lost.fields.join(',') },
+    })
+  }
+
+  function nameOf(node: NodeId): string {
+    return maps.view.members.get(node)?.record.value.name ?? node
+  }
+
+  function apply(scope: Scope, wires: readonly unknown[], from: NodeId, covered?: Dots): readonly StateRecord[] {
+    const state = scopes.get(scope)
+    if (state === undefined) {
+      count('dropped.not-held', wires.length)
+      return []
+    }
+    const taken: Taken[] = []
+    const read: StateRecord[] = []
+    const refused = new Map<string, Ranges>()
+    for (const wire of wires) {
+      const parsed = parseRecord(scope, wire)
+      if (parsed.kind === 'malformed') {
+        count('dropped.malformed')
+        continue
+      }
+      const stamp = parsed.kind === 'record' ? parsed.record : parsed
+      const why =
+        parsed.kind === 'refused' ? parsed.why : stamps.isTooFarAhead(parsed.record.version) ? 'clock' : undefined
+      if (why !== undefined) {
+        if (state.refuse(stamp.author, stamp.seq)) {
+          count(`refused.${why}`)
+          log.debug('refused a record', { from, why, author: stamp.author.node })
+        }
+        const author = authorKey(stamp.author)
+        refused.set(author, union(refused.get(author) ?? noRanges, [[stamp.seq, stamp.seq]]))
+        continue
+      }
+      if (parsed.kind !== 'record') continue
+      read.push(parsed.record)
+      stamps.observe(parsed.record.version)
+      if (parsed.record.author.node === self) inspectOwn(parsed.record)
+      const one = store.take(parsed.record)
+      if (one.merged.kind === 'scattered') count('dropped.scattered')
+      taken.push(one)
+    }
+    finish(taken, false)
+    if (covered !== undefined) {
+      journal.note(store.cover(scope, subtractDots(covered, refused)))
+    }
+    return read
+  }
+
+  /** A record that bears this node's own name came from outside: an echo, or the sign of a copied or restored data directory. */
+  function inspectOwn(record: StateRecord): void {
+    if (record.kind === 'member' && record.value !== null) inspectOtherRun(record as StateRecord<'member'>)
+    if (record.author.log !== sequences.log) return
+    const held = scopes.get(record.scope)?.records.get(recordKey(record))
+    const sameDot = held?.seq === record.seq && held.author.log === record.author.log
+    if (record.seq > sequences.issued(record.scope) || (sameDot && compareVersions(held.version, record.version) !== 0))
+      startNewLog()
+  }
+
+  function startNewLog(): void {
+    count('own-log.restarted')
+    log.warn(
+      'members know more of this node than it does itself: its data directory is an older copy; it writes under a new log from here',
+    )
+    writer.startNewLog(drawLog(random))
+  }
+
+  function inspectOtherRun({ value, version }: StateRecord<'member'>): void {
+    const own = scopes.get('cluster')?.records.get(`member/${self}`) as StateRecord<'member'> | undefined
+    if (value === null || value.run === options.run || own?.value?.run !== options.run) return
+    if (compareVersions(version, own.version) <= 0) return
+    otherRunAnswers++
+    const yields =
+      options.startedMs > value.startedMs || (options.startedMs === value.startedMs && options.run > value.run)
+    if (otherRunAnswers < duplicateAfter) {
+      stamps.observe(version)
+      writer.put({ scope: 'cluster', kind: 'member', id: self, value: own.value })
+      return
+    }
+    if (otherRunAnswers > duplicateAfter) return
+    if (yields) writer.stop()
+    log.error('another agent runs under the id of this node: its data directory was copied', { yields })
+    options.onDuplicate({ other: value, yields })
+  }
+
+  async function spread(records: readonly StateRecord[]): Promise<boolean> {
+    const attached = hooks
+    if (attached === undefined) return false
+    const scopesOf = [...new Set(records.map((record) => record.scope))]
+    const able = attached.connected().filter((node) => {
+      return maps.view.members.get(node)?.liveness === 'alive' && scopesOf.every((scope) => isHolder(node, scope))
+    })
+    const order = able.map((node) => ({ node, at: random.next() })).sort((a, b) => a.at - b.at)
+    return new Promise((resolve) => {
+      let next = 0
+      let open = 0
+      const cancel = clock.after(spreadMs, () => resolve(false))
+      const settle = (held: boolean): void => {
+        cancel()
+        resolve(held)
+      }
+      const ask = (): void => {
+        const candidate = order[next++]
+        if (candidate === undefined) {
+          if (open === 0) settle(false)
+          return
+        }
+        open++
+        attached.pushDurably(candidate.node, records).then((held) => {
+          open--
+          if (held) settle(true)
+          else ask()
+        })
+      }
+      for (let i = 0; i < spreadWidth; i++) ask()
+    })
+  }
+
+  function isHolder(node: NodeId, scope: Scope): boolean {
+    const member = maps.view.members.get(node)
+    if (member === undefined) return false
+    return everywhere.includes(scope) || member.record.value.networks.some((network) => networkScope(network) === scope)
+  }
+
+  function digest(scope: Scope): Digest {
+    return scopes.get(scope)?.digest() ?? new Map()
+  }
+
+  return {
+    self,
+    found: journal.found,
+    get revision() {
+      return maps.view.revision
+    },
+    get settings() {
+      return maps.view.settings
+    },
+    members: maps.view.members,
+    removals: maps.view.removals,
+    tokens: maps.view.tokens,
+    networks: maps.view.networks,
+    services: maps.view.services,
+    tasks: maps.view.tasks,
+    tasksByService: maps.view.tasksByService,
+    endpoints: maps.view.endpoints,
+    counts,
+    count,
+    put: (write) => writer.put(write),
+    commit: (writes) => writer.commit(writes),
+    attach(given) {
+      hooks = given
+    },
+    watch(listener) {
+      const changes: Change[] = []
+      for (const state of scopes.values()) {
+        for (const { scope, kind, id, value, version, author } of state.records.values()) {
+          if (value !== null)
+            changes.push({ scope, kind, id, before: undefined, after: { id, value, version, author } })
+        }
+      }
+      watchers.add(listener)
+      listener({ kind: 'snapshot', changes })
+      return () => watchers.delete(listener)
+    },
+    setLiveness(node, liveness, nowMs) {
+      const before = maps.setLiveness(node, liveness, nowMs)
+      if (liveness === 'dead' || liveness === 'left') {
+        stamps.forgetClock(node)
+        lackedFrom.delete(node)
+      }
+      if (before !== undefined) tell({ kind: 'liveness', node, before, after: liveness })
+    },
+    noteClock: (node, offsetMs) => stamps.noteClock(node, offsetMs),
+    clusterTime: () => stamps.clusterTime(),
+    clockOffsetMs: () => stamps.offsetMs(),
+    scopes: () => [...scopes.keys()].sort(),
+    holds: (scope) => scopes.has(scope),
+    holdScope: (scope) => journal.note(store.hold(scope)),
+    dropScope(scope) {
+      if (!scopes.has(scope) || everywhere.includes(scope)) return
+      const { changes, entries } = store.drop(scope)
+      journal.note(entries)
+      for (const lacked of lackedFrom.values()) lacked.delete(scope)
+      tellChanges(changes)
+    },
+    isHolder,
+    digest,
+    delta: (scope, wants, bytesMax) => scopes.get(scope)?.delta(wants, bytesMax) ?? { records: [], covered: new Map() },
+    apply,
+    synced: () => journal.append([]),
+    compare(scope, from, theirs) {
+      const own = theirs.get(authorKey({ node: self, log: sequences.log }))
+      if (own !== undefined && highest(own.covered) > sequences.issued(scope)) startNewLog()
+      const ours = digest(scope)
+      const weLack = missing(ours, theirs)
+      const lacked = lackedFrom.get(from) ?? new Map<Scope, Dots>()
+      if (weLack.size > 0) lacked.set(scope, weLack)
+      else lacked.delete(scope)
+      if (lacked.size > 0) lackedFrom.set(from, lacked)
+      else lackedFrom.delete(from)
+      return { weLack, theyLack: missing(theirs, ours) }
+    },
+    need(scope) {
+      let known: Dots = new Map()
+      for (const lacked of lackedFrom.values()) known = uniteDots(known, lacked.get(scope) ?? new Map())
+      if (known.size === 0) return 0
+      return countDots(subtractDots(known, takenIn(digest(scope))))
+    },
+    applied: () => store.applied(),
+    tombstones: (scope) => store.tombstones(scope),
+    collect(scope, keys) {
+      if (keys.length > 0) journal.note(store.collect(scope, keys))
+    },
+    collected: (scope) => scopes.get(scope)?.collected() ?? new Map(),
+    retryRefused() {
+      for (const state of scopes.values()) state.retryRefused()
+    },
+    finishReseed(scope, theirs, seen) {
+      const keys = strayKeys(self, scopes.get(scope)?.records ?? new Map(), { theirs, seen })
+      const { changes, entries } = store.discard(scope, keys)
+      journal.note(entries)
+      tellChanges(changes)
+      return keys.length
+    },
+    superseded: (service) => lostSpecs.get(service) ?? [],
+    journalFailing: () => journal.failing(),
+    async close() {
+      const ends = [...scopes.keys()].map((scope) => ['seq', scope, sequences.issued(scope)] as const)
+      await journal
+        .append(ends)
+        .catch((error: unknown) => log.warn('the journal could not be closed cleanly', { reason: String(error) }))
+      await journal.close()
+    },
+  }
+}
+
+/** Scopes that every node holds. */
+const everywhere: readonly Scope[] = ['cluster', networkScope(ingressNetwork)]
+
+function drawLog(random: Random): string {
+  return [...random.bytes(8)].map((byte) => byte.toString(16).padStart(2, '0')).join('')
+}
+
+/** Covered or refused: what need not be asked for. */
+function takenIn(digest: Digest): Dots {
+  return new Map([...digest].map(([author, { covered, refused }]) => [author, union(covered, refused)]))
+}
+
+/**
+ * Keys that must go in a re-seed: what the holder knew and no longer has, and what was made elsewhere, changed here meanwhile, and is unknown
+ * to the holder, who would have it if it had not been deleted. What this node made itself while away is kept and contributed.
+ */
+function strayKeys(
+  self: NodeId,
+  records: ReadonlyMap<string, StateRecord>,
+  holder: { readonly theirs: Digest; readonly seen: readonly StateRecord[] },
+): readonly string[] {
+  const known = spokenFor(holder.theirs)
+  const dots = new Set(holder.seen.map(dotOf))
+  const keys = new Set(holder.seen.map(recordKey))
+  return [...records]
+    .filter(([key, record]) => {
+      if (contains(known.get(authorKey(record.author)) ?? noRanges, record.seq)) return !dots.has(dotOf(record))
+      if (keys.has(key) || hasOneWriter(record.kind) || record.kind === 'removal') return false
+      return creatorOf(record) !== self
+    })
+    .map(([key]) => key)
+}
+
+function dotOf(record: StateRecord): string {
+  return `${authorKey(record.author)}#${record.seq}`
+}
+
+function creatorOf(record: StateRecord): NodeId | undefined {
+  const value = record.value as { readonly created?: { readonly node: NodeId } } | null
+  return value?.created?.node
+}
