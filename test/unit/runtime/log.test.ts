@@ -111,6 +111,18 @@ test('a follower misses no line and sees none twice over rotations, and the file
   expect(dropped).toBe(0)
 })
 
+test('a line that is half written when its file is cut comes out whole', async () => {
+  const log = open()
+  const long = 'x'.repeat(40_000)
+  appendFileSync(out, `${long}\n`.repeat(40))
+  appendFileSync(out, 'half')
+  for (let look = 0; look < 8; look += 1) log.collect()
+  expect(statSync(out).size).toBe(0)
+  appendFileSync(out, ' and half\nnext')
+  log.finish()
+  expect(texts(await read(log)).slice(-3)).toEqual([long, 'half and half', 'next'])
+})
+
 test('a program that is too far ahead loses the oldest of it, counted, and its file is cut', async () => {
   const log = open()
   appendFileSync(out, 'old\n'.repeat(2_000_000))

@@ -1,4 +1,5 @@
 // What is peculiar to tasks that are processes: their shim, their group, their files, and what an agent finds after a bad end.
+import { spawn } from 'node:child_process'
 import { appendFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import fc from 'fast-check'
@@ -248,3 +249,31 @@ test('a task runs as the user of its plan, which only root can give it', async (
   await until(async () => (await last()) === 'again', { deadlineMs: 5_000, what: 'its lines' })
   expect(await runtime.exec(plan.task, ['id', '-un'], 5_000)).toEqual({ code: 0, output: 'nobody\n' })
 })
+
+test('SIGKILL to the agent, and to its whole process group, leaves its tasks running and writing', async () => {
+  const plan = shell('alone', 'while :; do echo alive; echo alive >&2; sleep 0.05; done')
+  const agent = spawn(process.execPath, ['--input-type=module', '-e', AGENT, harness.dir, JSON.stringify(plan)], {
+    detached: true,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  const pid = Number(await new Promise((resolve) => agent.stdout.once('data', resolve)))
+  const gone = new Promise((resolve) => agent.once('exit', resolve))
+  process.kill(-agent.pid!, 'SIGKILL')
+  await gone
+  const again = await harness.restart()
+  expect(await again.list()).toMatchObject([{ task: plan.task, running: true, pid }])
+  const before = (await read(plan.task, again)).length
+  const more = async () => (await read(plan.task, again)).length > before + 2
+  await until(more, { deadlineMs: 5_000, what: 'lines written after the agent died' })
+  expect(runs(pid)).toBe(true)
+})
+
+/** An agent of nothing but a runtime: starts the plan and says the pid. */
+const AGENT = `
+  const [dir, plan] = process.argv.slice(1)
+  const { createProcessRuntime } = await import('${import.meta.dirname}/../../../agent/runtime/process/runtime.ts')
+  const { createClock } = await import('${import.meta.dirname}/../../../agent/real.ts')
+  const log = { debug() {}, info() {}, warn() {}, error() {} }
+  const runtime = createProcessRuntime({ dir, clock: createClock(), log, path: '/usr/bin:/bin' })
+  console.log((await runtime.start(JSON.parse(plan))).pid)
+`
