@@ -70,6 +70,7 @@ export const commands: readonly CommandDefinition[] = [
       'Makes a new token and prints the join command with it. Any member admits by it until it expires; who joined stays when it does.',
     options: [
       { flags: '--ttl <time>', says: 'How long it admits, such as 1h (default for ever)' },
+      { flags: '--rotate', says: 'End every token there is before making the new one' },
       { flags: '-q, --quiet', says: 'The token alone' },
       json,
     ],

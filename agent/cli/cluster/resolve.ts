@@ -1,12 +1,9 @@
 /** `vine resolve NAME [TYPE] --from TASK`: what the resolver of that task answers. */
 
 import type { Resolved } from '../../api/context.ts'
-import { Fault } from '../../fault.ts'
 import { type Call, on, text } from '../definition.ts'
-import type { Task } from '../docker.ts'
 import { prettyJson } from '../listing.ts'
 import { layTable } from '../table.ts'
-import { readNames, taskName } from '../tasks.ts'
 import { exit, usage } from '../usage.ts'
 
 export async function resolve(call: Call): Promise<number> {
@@ -14,28 +11,13 @@ export async function resolve(call: Call): Promise<number> {
   const from = text(call.options, 'from')
   if (from === undefined)
     throw usage('--from is missing: names depend on who asks', 'Name a task: vine resolve web --from web.1')
-  const task = await findTask(call, from)
-  const answer = await call.api.get<Resolved>('/grapevine/resolve', { name, type: type.toUpperCase(), task })
+  const answer = await call.api.get<Resolved>('/grapevine/resolve', { name, type: type.toUpperCase(), task: from })
   if (on(call.options, 'json')) call.io.out.write(prettyJson(answer))
   else if (answer.answers.length > 0)
     call.io.out.write(layTable(answer.answers.map((a) => [a.name, String(a.ttlSeconds), a.type, a.data])))
   else call.io.err.write(`${sentence(answer.code, name, type.toUpperCase(), from)}\n`)
   if (answer.answers.length > 0) return exit.ok
   return answer.code === 'NXDOMAIN' || answer.code === 'NOERROR' ? exit.special : exit.error
-}
-
-/** A task by id, by its whole name, or by service and slot. */
-async function findTask(call: Call, from: string): Promise<string> {
-  const [tasks, names] = await Promise.all([call.api.get<readonly Task[]>('/tasks'), readNames(call)])
-  const byId = tasks.filter(({ ID }) => ID === from || (from.length >= 4 && ID.startsWith(from)))
-  const byName = tasks.filter(
-    (task) => taskName(task, names) === from || `${taskName(task, names)}.${task.ID}` === from,
-  )
-  const found = [...byId, ...byName]
-  const best = found.find((task) => task.Status?.State === 'running') ?? found[0]
-  if (best === undefined)
-    throw new Fault('not-found', `no such task: ${from}`, { fix: 'List them with: vine service ps SERVICE' })
-  return best.ID
 }
 
 function sentence(code: string, name: string, type: string, from: string): string {

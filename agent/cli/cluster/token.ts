@@ -14,7 +14,10 @@ interface Issued {
 export async function token(call: Call): Promise<number> {
   const given = text(call.options, 'ttl')
   const ttl = given === undefined ? undefined : Math.round(parseDuration('--ttl', given) / 1e6)
-  const issued = await call.api.post<Issued>('/grapevine/token', ttl === undefined ? {} : { ttlMs: ttl })
+  const issued = await call.api.post<Issued>('/grapevine/token', {
+    ...(ttl === undefined ? {} : { ttlMs: ttl }),
+    ...(on(call.options, 'rotate') ? { rotate: true } : {}),
+  })
   if (on(call.options, 'json')) call.io.out.write(prettyJson(issued))
   else if (on(call.options, 'quiet')) call.io.out.write(`${issued.token}\n`)
   else {

@@ -1,6 +1,5 @@
 /** `vine why SERVICE`: a line a slot, with the reason that placement had. */
 
-import type { SlotReport } from '../../api/slots.ts'
 import { type Call, on } from '../definition.ts'
 import { prettyJson } from '../listing.ts'
 import { layTable } from '../table.ts'
@@ -11,7 +10,7 @@ interface Why {
   readonly name: string
   /** Why the service as a whole does not run: a conflict of names or ports. */
   readonly conflict?: string
-  readonly slots: readonly SlotReport[]
+  readonly slots: readonly { readonly slot: string; readonly node?: string; readonly sentence: string }[]
 }
 
 export async function why(call: Call): Promise<number> {

@@ -1,13 +1,12 @@
-/** Which node is meant: `self` is the one that answers. */
+/** Which node is meant: the agent takes names, ids, starts of ids, and `self` for itself. */
 import { Fault } from '../../fault.ts'
 import type { Call } from '../definition.ts'
 import type { Info, Node } from '../docker.ts'
 
 /** Throws a 'not-found' fault that says where to look. */
 export async function findNode({ api }: Pick<Call, 'api'>, name: string): Promise<Node> {
-  const wanted = name === 'self' ? await selfId({ api }) : name
   try {
-    return await api.get<Node>(`/nodes/${encodeURIComponent(wanted)}`)
+    return await api.get<Node>(`/nodes/${encodeURIComponent(name)}`)
   } catch (error) {
     if (error instanceof Fault && error.code === 'not-found')
       throw new Fault('not-found', `no such node: ${name}`, {

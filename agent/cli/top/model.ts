@@ -4,7 +4,7 @@
  * Counters are those of the agent that is asked; a counter that went back means that it was started anew, and counts from zero.
  */
 import type { FlowCounters } from '../../api/context.ts'
-import type { Verdict } from '../cluster/verdict.ts'
+import type { Verdict } from '../cluster/status.ts'
 import type { Node, Service, Task } from '../docker.ts'
 import { portsText } from '../service/ls.ts'
 import { nodeName, taskName } from '../tasks.ts'

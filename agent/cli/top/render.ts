@@ -34,7 +34,7 @@ export function render(picture: Picture, choice: Choice, size: Size): readonly s
   const room = Math.max(size.rows - head.length - 1, 0)
   const body = choice.help ? helpLines : bodyLines(picture, choice, size, room)
   const filled = [...body, ...Array<string>(Math.max(room - body.length, 0)).fill('')].slice(0, room)
-  return [...head, ...filled, foot].slice(-size.rows).map((line) => fit(line, size.columns))
+  return [...head, ...filled, foot].slice(-size.rows).map((line) => clip(line, size.columns))
 }
 
 /** Up to three sentences; the first line alone when all is well. */
@@ -158,6 +158,6 @@ const helpLines: readonly string[] = [
 ]
 
 /** Cuts to the width; a tinted line was cut before and is left alone. */
-function fit(line: string, columns: number): string {
+function clip(line: string, columns: number): string {
   return line.includes('\u001b') ? line : cut(line, columns)
 }
