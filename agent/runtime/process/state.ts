@@ -138,7 +138,7 @@ function toText(value: Kept | Exit): string {
 }
 
 function orUndefined<T>(schema: z.ZodType<T>) {
-  return schema.nullable().transform((value) => value ?? undefined)
+  return schema.nullish().transform((value) => value ?? undefined)
 }
 
 const texts = z.array(z.string())
