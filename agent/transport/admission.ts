@@ -50,7 +50,7 @@ export const transportTimes: Readonly<Record<Preset, TransportTimes>> = {
     redialMinMs: 200,
     redialMaxMs: 5_000,
     higherWaitsMs: 1_500,
-    watchdogMs: 2_000,
+    watchdogMs: 1_000,
   },
   lan: {
     dialMs: 3_000,
@@ -58,7 +58,7 @@ export const transportTimes: Readonly<Record<Preset, TransportTimes>> = {
     redialMinMs: 500,
     redialMaxMs: 10_000,
     higherWaitsMs: 3_000,
-    watchdogMs: 3_000,
+    watchdogMs: 2_000,
   },
   // Three round trips of 300 ms and one lost SYN (1 s, then 2 s) fit in.
   wan: {

@@ -29,6 +29,9 @@ export interface Dialer {
 /** 4: a handshake is 17 ms of CPU at each end; 25 nodes that start at once must not starve their own probes. */
 const parallelMax = 4
 
+/** 100 ms: all of a cluster learn of a newcomer at once. */
+const spreadMs = 100
+
 interface Plan {
   failures: number
   cancel: Cancel | undefined
@@ -38,6 +41,7 @@ export function dialer(options: DialerOptions): Dialer {
   const { self, clock, random, times } = options
   const plans = new Map<NodeId, Plan>()
   const ready: NodeId[] = []
+  const startedMs = clock.now()
   let dialling = 0
   let stopped = false
 
@@ -53,11 +57,16 @@ export function dialer(options: DialerOptions): Dialer {
   }
 
   function plan(node: NodeId): void {
-    // Spread over 100 ms: all of a cluster learn of a newcomer at once.
-    const delayMs = dialsFirst(self, node) ? random.next() * 100 : times.higherWaitsMs * (1 + random.next())
+    const delayMs = dialsFirst(self, node) ? random.next() * spreadMs : higherWaitMs()
     const made: Plan = { failures: 0, cancel: undefined }
     plans.set(node, made)
     wait(node, made, delayMs)
+  }
+
+  /** Who has just started dials everybody: the others may be in a long pause between tries to reach its former self. */
+  function higherWaitMs(): number {
+    const young = clock.now() - startedMs < times.higherWaitsMs
+    return young ? spreadMs * (1 + 3 * random.next()) : times.higherWaitsMs * (1 + random.next())
   }
 
   function wait(node: NodeId, plan: Plan, delayMs: number): void {

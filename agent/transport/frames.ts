@@ -28,7 +28,7 @@ export function encodeFrame(kind: FrameKind, ...parts: readonly Uint8Array[]): U
 
 /**
  * Cuts a byte stream into frames. `take` returns 'too-long' for good once a frame announces more than `bytesMax()`; nothing is kept of it.
- * Bodies are copies, so that a small frame does not hold a large chunk in memory.
+ * Bodies are copies (`slice` of a Buffer is none), so that a small frame does not hold a large chunk in memory.
  */
 export function frameReader(bytesMax: () => number): { take(chunk: Uint8Array): readonly Frame[] | 'too-long' } {
   let held: Uint8Array[] = []
@@ -50,7 +50,7 @@ export function frameReader(bytesMax: () => number): { take(chunk: Uint8Array): 
       }
       if (heldBytes < headBytes + length) break
       const whole = peek(headBytes + length)
-      frames.push({ kind: whole[4]!, body: whole.slice(headBytes, headBytes + length) })
+      frames.push({ kind: whole[4]!, body: Uint8Array.from(whole.subarray(headBytes, headBytes + length)) })
       drop(headBytes + length)
     }
     return frames

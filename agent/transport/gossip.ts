@@ -91,7 +91,10 @@ export function unwrap(
   if (data.length < headBytes || data.length > messageBytesMax || data[0] !== format) return undefined
   const end = headBytes + ((data[1]! << 8) | data[2]!)
   if (end > data.length) return undefined
-  return { bytes: data.slice(end), certificate: end === headBytes ? undefined : data.subarray(headBytes, end) }
+  return {
+    bytes: Uint8Array.from(data.subarray(end)),
+    certificate: end === headBytes ? undefined : data.subarray(headBytes, end),
+  }
 }
 
 /** StrictSign has checked that the key is the writer's and that it signed. */

@@ -59,6 +59,8 @@ export interface Libp2pTransport extends Transport {
   join(request: JoinRequest): Joining
   /** Membership changed: connects with new members, ends links with removed ones. Cheap; call it on every change of members or removals. */
   refresh(): void
+  /** libp2p's open connections, for tests and diagnosis. */
+  connections(): readonly Connection[]
   /** What was dropped or healed since the start, by kind; for metrics. */
   counters(): ReadonlyMap<string, number>
 }
@@ -69,6 +71,13 @@ export const controlProtocol = '/grapevine/control'
 const introductionMs = 60_000
 /** A link that lost against another of the same pair lives on for requests under way. */
 const retireMs = 2_000
+/**
+ * The kernel closes a killed process's sockets one after another: for a moment its connections are gone and its port still accepts, then resets. A reset
+ * is looked at again after 15 ms, at most 4 times, before it is told as 'unreachable'.
+ */
+const dyingMs = 15
+const dyingTurns = 5
+
 /** Writers known by a certificate that came with a message; a cluster has fewer newcomers a minute. */
 const vouchedMax = 2_000
 
@@ -291,10 +300,15 @@ export function createTransport(options: TransportOptions): Libp2pTransport {
   // ---- dialling ----
 
   async function dial(node: NodeId): Promise<'connected' | 'refused' | 'unreachable'> {
-    if (links.has(node)) return 'connected'
-    const result = await connect(node)
-    if (result.kind === 'open') return 'connected'
-    return result.failure.kind === 'refused' ? 'refused' : 'unreachable'
+    for (let turn = 1; ; turn++) {
+      if (links.has(node)) return 'connected'
+      const result = await connect(node)
+      if (result.kind === 'open') return 'connected'
+      const { kind } = result.failure
+      if (kind === 'refused') return 'refused'
+      if ((kind !== 'reset' && kind !== 'silent') || turn === dyingTurns) return 'unreachable'
+      await new Promise<void>((resolve) => void clock.after(dyingMs, resolve))
+    }
   }
 
   /** One dial of a member at a time: callers in between get its result. */
@@ -307,6 +321,7 @@ export function createTransport(options: TransportOptions): Libp2pTransport {
     }
     const addresses = member.listen.map((address) => `${address}/p2p/${member.peerId}`)
     const made = dialAddresses(addresses, { fresh: false, secret: undefined }).finally(() => dialling.delete(node))
+    void made.then(({ kind }) => kind === 'failed' && count('dials failed'))
     dialling.set(node, made)
     return made
   }
@@ -444,6 +459,7 @@ export function createTransport(options: TransportOptions): Libp2pTransport {
     certificate: () => certificate,
     join: beginJoin,
     refresh,
+    connections: () => started?.node.getConnections() ?? [],
     counters: () => counts,
   }
 }

@@ -37,6 +37,7 @@ export function admissionOf(state: Registry, self: NodeId): Admission {
 export interface LibStation extends Station {
   readonly transport: Libp2pTransport
   readonly identity: Identity
+  readonly cluster: string
 }
 
 export interface StationOptions {
@@ -66,7 +67,15 @@ export async function station(options: StationOptions): Promise<LibStation> {
     times: transportTimes.local,
     build: 'test',
   })
-  const made: LibStation = { transport, identity, messages: [], arrived: [], lost: [], crash: () => transport.stop() }
+  const made: LibStation = {
+    transport,
+    identity,
+    cluster,
+    messages: [],
+    arrived: [],
+    lost: [],
+    crash: () => transport.stop(),
+  }
   await transport.start({
     onMessage: (topic, from, bytes) => made.messages.push({ topic, from, text: Buffer.from(bytes).toString() }),
     onRequest: (_from, kind, bytes) => serve(identity.nodeId, kind, bytes),

@@ -1,0 +1,238 @@
+// Garbage on every surface that a stranger or a broken member can reach: nothing crashes, and a good node goes on being served.
+import { createConnection } from 'node:net'
+import { privateKeyFromRaw } from '@libp2p/crypto/keys'
+import type { Connection } from '@libp2p/interface'
+import { noise } from '@libp2p/noise'
+import { tcp } from '@libp2p/tcp'
+import { yamux } from '@libp2p/yamux'
+import { multiaddr } from '@multiformats/multiaddr'
+import { createLibp2p, type Libp2p } from 'libp2p'
+import { afterEach, describe, expect, test } from 'vitest'
+import { encodeFrame, frameKinds } from '../../../agent/transport/frames.ts'
+import { controlProtocol } from '../../../agent/transport/transport.ts'
+import { clusterTag } from '../../../agent/trust/certificate.ts'
+import { createIdentity, type Identity } from '../../../agent/trust/identity.ts'
+import { encode } from '../../../protocol/codec.ts'
+import { until } from '../../until.ts'
+import { admitted, type LibStation, libp2pCluster } from './stations.ts'
+
+const closers: (() => unknown)[] = []
+const uncaught: unknown[] = []
+const onUncaught = (error: unknown) => uncaught.push(error)
+process.on('uncaughtException', onUncaught)
+process.on('unhandledRejection', onUncaught)
+
+afterEach(async () => {
+  for (const close of closers.splice(0).reverse()) await close()
+  expect(uncaught).toEqual([])
+})
+
+/** A fixed sequence, so that a failure is the same at every run (xorshift32). */
+function chance(seed: number): () => number {
+  let state = seed
+  return () => {
+    state ^= state << 13
+    state ^= state >>> 17
+    state ^= state << 5
+    return (state >>> 0) / 2 ** 32
+  }
+}
+
+function garbage(next: () => number): Uint8Array {
+  const bytes = new Uint8Array(Math.floor(next() ** 3 * 3_000) + 1)
+  for (let at = 0; at < bytes.length; at++) bytes[at] = Math.floor(next() * 256)
+  return bytes
+}
+
+async function pair() {
+  const cluster = await libp2pCluster(2)
+  closers.push(cluster.close)
+  const [a, b] = cluster.stations
+  await cluster.until('both', () => a!.transport.connected().length === 1 && b!.transport.connected().length === 1)
+  return { a: a!, b: b! }
+}
+
+async function stillServes(a: LibStation, b: LibStation): Promise<void> {
+  const answer = await a.transport.request(b.transport.self, 'echo', Buffer.from('still here'), 5_000)
+  expect(Buffer.from(answer).toString()).toBe('still here')
+}
+
+/** A libp2p of its own in the same cluster's wire, which says what it likes. */
+async function stranger(cluster: string, identity: Identity): Promise<Libp2p> {
+  const node = await createLibp2p({
+    privateKey: privateKeyFromRaw(Buffer.concat([identity.seed, identity.publicKey])),
+    transports: [tcp()],
+    connectionEncrypters: [noise({ prologueBytes: clusterTag(cluster) })],
+    streamMuxers: [yamux()],
+    connectionMonitor: { enabled: false },
+  })
+  closers.push(() => node.stop())
+  return node
+}
+
+function open(node: Libp2p, target: LibStation): Promise<Connection> {
+  return node.dial(multiaddr(target.transport.listening()[0]!))
+}
+
+async function send(connection: Connection, protocol: string, bytes: Uint8Array): Promise<void> {
+  try {
+    const stream = await connection.newStream(protocol, { maxOutboundStreams: 100 })
+    stream.send(bytes)
+    await stream.close()
+  } catch {
+    // The other side ended the stream or the connection: what it is meant to do.
+  }
+}
+
+describe('hostile input', () => {
+  test('2,000 connections of garbage on the TCP port', { timeout: 60_000 }, async () => {
+    const { a, b } = await pair()
+    const port = Number(a.transport.listening()[0]!.split('/')[4])
+    const next = chance(1)
+    for (let batch = 0; batch < 40; batch++) {
+      await Promise.all(
+        Array.from(
+          { length: 50 },
+          () =>
+            new Promise<void>((resolve) => {
+              const socket = createConnection(port, '127.0.0.1')
+              socket.on('error', () => {})
+              socket.on('close', () => resolve())
+              socket.on('connect', () => socket.end(garbage(next)))
+              socket.resume()
+            }),
+        ),
+      )
+    }
+    await stillServes(a, b)
+  })
+
+  test('2,000 garbage hellos of strangers, whole and in pieces of the form', { timeout: 60_000 }, async () => {
+    const { a, b } = await pair()
+    const next = chance(2)
+    const cluster = a.cluster
+    const forms = [
+      (bytes: Uint8Array) => bytes,
+      (bytes: Uint8Array) => encodeFrame(frameKinds.hello, bytes),
+      (bytes: Uint8Array) => encodeFrame(frameKinds.hello, Uint8Array.of(1), bytes),
+      (bytes: Uint8Array) => encodeFrame(frameKinds.request, bytes),
+      () => encodeFrame(frameKinds.hello, encode({ say: 'greet', cluster: 7 })),
+      () => Buffer.concat(Array.from({ length: 100 }, () => encodeFrame(frameKinds.hello))),
+      (bytes: Uint8Array) =>
+        Buffer.concat([
+          encodeFrame(frameKinds.hello, encode({ say: 'greet', cluster, wallMs: 0, build: '' })),
+          encodeFrame(frameKinds.hello, encode({ say: 'claim', certificate: bytes, listen: [], fresh: true })),
+        ]),
+      () => Uint8Array.of(0xff, 0xff, 0xff, 0xff, 1, 0),
+    ]
+    const node = await stranger(cluster, createIdentity())
+    let sent = 0
+    while (sent < 2_000) {
+      const connection = await open(node, a)
+      for (let turn = 0; turn < 50 && connection.status === 'open'; turn++, sent++) {
+        await send(connection, controlProtocol, forms[sent % forms.length]!(garbage(next)))
+      }
+      connection.abort(new Error('next'))
+    }
+    expect(a.transport.connected()).toEqual([b.transport.self])
+    await stillServes(a, b)
+  })
+
+  test('2,000 garbage frames of a member, which at worst loses its connection', { timeout: 60_000 }, async () => {
+    const { a, b } = await pair()
+    const identity = createIdentity()
+    const certificate = admitted(a.identity, a.transport.certificate()!, identity)
+    const node = await stranger(a.cluster, identity)
+    const next = chance(3)
+    let sent = 0
+    while (sent < 2_000) {
+      const connection = await open(node, a)
+      const stream = await connection.newStream(controlProtocol)
+      stream.addEventListener('message', () => {})
+      const say = (message: object) => stream.send(encodeFrame(frameKinds.hello, encode(message)))
+      say({ say: 'greet', cluster: a.cluster, wallMs: Date.now(), build: '' })
+      say({ say: 'claim', certificate: Uint8Array.from(certificate), listen: [], fresh: false })
+      await until(() => a.transport.connected().includes(identity.nodeId), {
+        deadlineMs: 5_000,
+        everyMs: 2,
+        what: 'admission',
+      })
+      try {
+        for (let turn = 0; turn < 200 && stream.status === 'open'; turn++, sent++) {
+          const bytes = garbage(next)
+          const kinds = Object.values(frameKinds)
+          stream.send(sent % 10 === 9 ? bytes : encodeFrame(kinds[sent % kinds.length]!, bytes))
+        }
+      } catch {
+        // Reset by the other side.
+      }
+      connection.abort(new Error('next'))
+      await until(() => !a.transport.connected().includes(identity.nodeId), {
+        deadlineMs: 5_000,
+        everyMs: 2,
+        what: 'the loss',
+      })
+    }
+    await stillServes(a, b)
+  })
+
+  test('2,000 garbage messages on the gossip streams of strangers, and of a member on a topic', {
+    timeout: 60_000,
+  }, async () => {
+    const { a, b } = await pair()
+    const node = await stranger(a.cluster, createIdentity())
+    const next = chance(4)
+    const connection = await open(node, a)
+    for (let sent = 0; sent < 200 && connection.status === 'open'; sent++)
+      await send(connection, '/meshsub/1.2.0', garbage(next))
+    expect(a.transport.counters().get('gossip streams of strangers')).toBeGreaterThan(0)
+    a.transport.subscribe('cluster')
+    b.transport.subscribe('cluster')
+    const inside = await member(a)
+    const link = await inside.connect()
+    for (let sent = 0; sent < 2_000; sent++) {
+      const body = garbage(next)
+      const prefixed = Buffer.concat([varint(body.length), body])
+      if (sent % 50 === 0) await send(link, '/meshsub/1.2.0', prefixed)
+      else if (sent % 51 === 0) await send(link, '/meshsub/1.2.0', Buffer.concat([varint(8 * 1024 * 1024), body]))
+    }
+    expect(b.messages).toEqual([])
+    await stillServes(a, b)
+  })
+
+  test('a connection that says nothing is closed after a few seconds', { timeout: 20_000 }, async () => {
+    const { a } = await pair()
+    const node = await stranger(a.cluster, createIdentity())
+    const connection = await open(node, a)
+    await until(() => connection.status !== 'open', { deadlineMs: 8_000, what: 'the end of the connection' })
+  })
+})
+
+async function member(target: LibStation) {
+  const identity = createIdentity()
+  const certificate = admitted(target.identity, target.transport.certificate()!, identity)
+  const node = await stranger(target.cluster, identity)
+  async function connect(): Promise<Connection> {
+    const connection = await open(node, target)
+    const stream = await connection.newStream(controlProtocol)
+    stream.addEventListener('message', () => {})
+    const say = (message: object) => stream.send(encodeFrame(frameKinds.hello, encode(message)))
+    say({ say: 'greet', cluster: target.cluster, wallMs: Date.now(), build: '' })
+    say({ say: 'claim', certificate: Uint8Array.from(certificate), listen: [], fresh: false })
+    await until(() => target.transport.connected().includes(identity.nodeId), {
+      deadlineMs: 5_000,
+      everyMs: 2,
+      what: 'admission',
+    })
+    return connection
+  }
+  return { connect }
+}
+
+function varint(value: number): Uint8Array {
+  const bytes: number[] = []
+  for (let rest = value; ; rest >>>= 7) {
+    if (rest < 128) return Uint8Array.of(...bytes, rest)
+    bytes.push((rest & 127) | 128)
+  }
+}

@@ -1,0 +1,223 @@
+import { createServer } from 'node:net'
+import { afterEach, describe, expect, test } from 'vitest'
+import type { JoinProblem } from '../../../agent/transport/diagnose.ts'
+import type { Joined } from '../../../agent/transport/join.ts'
+import { foundCluster } from '../../../agent/trust/certificate.ts'
+import { createIdentity, type Identity } from '../../../agent/trust/identity.ts'
+import { tokenHash, tokenId } from '../../../agent/trust/token.ts'
+import { until } from '../../until.ts'
+import { type LibStation, memberOf, type Registry, registry, type StationOptions, station } from './stations.ts'
+
+const secret = new Uint8Array(32).fill(9)
+const made: LibStation[] = []
+
+afterEach(async () => {
+  await Promise.all(made.splice(0).map(({ transport }) => transport.stop()))
+})
+
+async function one(options: Omit<StationOptions, 'identity'> & { readonly identity?: Identity }): Promise<LibStation> {
+  const result = await station({ identity: createIdentity(), ...options })
+  made.push(result)
+  return result
+}
+
+async function founded(state: Registry = registry()) {
+  const identity = createIdentity()
+  const { cluster, certificate } = foundCluster(identity)
+  state.tokens.set(tokenId(tokenHash(secret)), { expiresMs: null })
+  const first = await one({ identity, cluster, certificate, state })
+  state.members.set(identity.nodeId, memberOf(first))
+  return { cluster, first, state, certificate }
+}
+
+function addressOf({ transport }: LibStation): string {
+  return transport.listening()[0]!
+}
+
+interface Attempt {
+  readonly rounds: (readonly JoinProblem[])[]
+  readonly joined: () => Joined | undefined
+}
+
+function tryJoin(joiner: LibStation, addresses: readonly string[], shown: Uint8Array | undefined = secret): Attempt {
+  const rounds: (readonly JoinProblem[])[] = []
+  let result: Joined | undefined
+  const { joined } = joiner.transport.join({
+    addresses,
+    secret: shown,
+    onProblems: (problems) => rounds.push(problems),
+  })
+  void joined.then((value) => {
+    result = value
+  })
+  return { rounds, joined: () => result }
+}
+
+/** The first diagnosis, which must come within the 5 s that a person is promised. */
+async function problemOf(attempt: Attempt): Promise<JoinProblem> {
+  const first = await until(() => attempt.rounds[0]?.[0], { deadlineMs: 5_000, what: 'a diagnosis' })
+  expect(first.sentence.length * first.fix.length).toBeGreaterThan(0)
+  return first
+}
+
+describe('joining', () => {
+  test('a node with a token is admitted, learns the members and the seed, and is known by its certificate from then on', async () => {
+    const { cluster, first } = await founded()
+    const joiner = await one({ cluster, certificate: undefined, state: registry() })
+    const attempt = tryJoin(joiner, [addressOf(first)])
+    const joined = await until(attempt.joined, { deadlineMs: 5_000, what: 'the admission' })
+    expect(joined.by).toBe(first.identity.nodeId)
+    expect(joined.members.map(({ node }) => node)).toEqual([first.identity.nodeId])
+    expect(Buffer.from(joined.seed!).toString()).toBe('seed')
+    expect(joiner.transport.certificate()).toEqual(joined.certificate)
+    await until(() => first.transport.connected().includes(joiner.identity.nodeId), {
+      deadlineMs: 2_000,
+      what: 'both ends',
+    })
+  })
+
+  test('the first words of a newcomer reach members that have not heard of it', async () => {
+    const { cluster, first, state } = await founded()
+    const other = registry()
+    const second = await one({ cluster, certificate: undefined, state: other })
+    await until(tryJoin(second, [addressOf(first)]).joined, { deadlineMs: 5_000, what: 'the second' })
+    // The third is given the first alone and is kept from dialling the second: all it says goes through the first.
+    const third = await one({ cluster, certificate: undefined, state: registry() })
+    state.members.clear()
+    for (const { transport } of made) transport.subscribe('cluster')
+    await until(tryJoin(third, [addressOf(first)]).joined, { deadlineMs: 5_000, what: 'the third' })
+    expect(second.transport.connected()).toEqual([first.identity.nodeId])
+    await until(
+      () => {
+        third.transport.publish('cluster', Buffer.from('here I am'))
+        return second.messages.some(({ from }) => from === third.identity.nodeId)
+      },
+      { deadlineMs: 5_000, what: 'its words' },
+    )
+    expect(second.transport.connected()).toEqual([first.identity.nodeId])
+  })
+
+  test('a node that was a member comes back with its certificate and no token, by any member that it remembers', async () => {
+    const { cluster, first, state } = await founded()
+    const identity = createIdentity()
+    const joiner = await one({ identity, cluster, certificate: undefined, state: registry() })
+    const joined = await until(tryJoin(joiner, [addressOf(first)]).joined, { deadlineMs: 5_000, what: 'the admission' })
+    await joiner.transport.stop()
+    state.tokens.clear()
+    const own = registry()
+    own.members.set(first.identity.nodeId, memberOf(first))
+    const again = await one({ identity, cluster, certificate: joined.certificate, state: own })
+    await until(() => again.transport.connected().length === 1, { deadlineMs: 5_000, what: 'the return' })
+  })
+
+  test('one address that works is enough, in any form, and it goes on until there is one', async () => {
+    const { cluster, first } = await founded()
+    const port = Number(addressOf(first).split('/')[4])
+    await first.transport.stop()
+    const joiner = await one({ cluster, certificate: undefined, state: registry() })
+    const attempt = tryJoin(joiner, ['no-such-host.invalid', '127.0.0.1:1', `localhost:${port}`])
+    await problemOf(attempt)
+    const {
+      cluster: same,
+      certificate,
+      state,
+    } = { cluster, certificate: first.transport.certificate(), state: registry() }
+    state.tokens.set(tokenId(tokenHash(secret)), { expiresMs: null })
+    await one({ identity: first.identity, cluster: same, certificate, state, listen: `/ip4/127.0.0.1/tcp/${port}` })
+    await until(attempt.joined, { deadlineMs: 15_000, what: 'the admission after the start of the other' })
+  })
+})
+
+describe('a join that does not work says within 5 s which it is', () => {
+  async function joinerOf(cluster: string, more: Partial<StationOptions> = {}): Promise<LibStation> {
+    return one({ cluster, certificate: undefined, state: registry(), ...more })
+  }
+
+  test('name does not resolve; refused; not an agent; itself', async () => {
+    const { cluster } = await founded()
+    const joiner = await joinerOf(cluster)
+    const server = createServer((socket) => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n')).listen(0, '127.0.0.1')
+    await until(() => server.listening, { deadlineMs: 1_000, what: 'the other server' })
+    const { port } = server.address() as { port: number }
+    const attempt = tryJoin(joiner, [
+      'no-such-host.invalid',
+      '127.0.0.1:1',
+      `127.0.0.1:${port}`,
+      addressOf(joiner),
+      'not an address',
+    ])
+    const problems = await until(() => attempt.rounds[0], { deadlineMs: 5_000, what: 'a diagnosis' })
+    server.close()
+    expect(problems.map(({ kind }) => kind)).toEqual(['name', 'refused', 'silent', 'self', 'name'])
+  })
+
+  test('accepts and says nothing: not an agent', async () => {
+    const { cluster } = await founded()
+    const server = createServer(() => {}).listen(0, '127.0.0.1')
+    await until(() => server.listening, { deadlineMs: 1_000, what: 'the other server' })
+    const { port } = server.address() as { port: number }
+    expect(await problemOf(tryJoin(await joinerOf(cluster), [`127.0.0.1:${port}`]))).toMatchObject({ kind: 'silent' })
+    server.close()
+  })
+
+  test('another cluster', async () => {
+    const [one, two] = [await founded(), await founded()]
+    expect(await problemOf(tryJoin(await joinerOf(one.cluster), [addressOf(two.first)]))).toMatchObject({
+      kind: 'other-cluster',
+    })
+  })
+
+  test('token unknown; token expired', async () => {
+    const { cluster, first, state } = await founded()
+    state.tokens.set(tokenId(tokenHash(secret)), { expiresMs: 1 })
+    const [a, b] = [await joinerOf(cluster), await joinerOf(cluster)]
+    expect(await problemOf(tryJoin(a, [addressOf(first)], new Uint8Array(32)))).toMatchObject({ kind: 'token-unknown' })
+    expect(await problemOf(tryJoin(b, [addressOf(first)]))).toMatchObject({ kind: 'token-expired' })
+  })
+
+  test('removed, and nothing but the reason is said', async () => {
+    const { cluster, first, state } = await founded()
+    const joiner = await joinerOf(cluster)
+    state.removed.add(joiner.identity.nodeId)
+    expect(await problemOf(tryJoin(joiner, [addressOf(first)]))).toMatchObject({ kind: 'removed' })
+    expect(joiner.transport.certificate()).toBeUndefined()
+  })
+
+  test('clock off by N s, in the right direction', async () => {
+    const { cluster, first } = await founded()
+    const ahead = await problemOf(tryJoin(await joinerOf(cluster, { wallOffsetMs: 90_000 }), [addressOf(first)]))
+    expect(ahead).toMatchObject({ kind: 'clock', sentence: expect.stringMatching(/clock is (89|90) s ahead of/) })
+  })
+
+  test('our own port is closed to them', async () => {
+    const { cluster, first } = await founded()
+    const joiner = await joinerOf(cluster, { advertise: ['127.0.0.77'] })
+    expect(await problemOf(tryJoin(joiner, [addressOf(first)]))).toMatchObject({
+      kind: 'port-closed',
+      fix: expect.stringContaining('--advertise'),
+    })
+  })
+
+  test('the other is not a member itself yet', async () => {
+    const { cluster } = await founded()
+    const other = await joinerOf(cluster)
+    expect(await problemOf(tryJoin(await joinerOf(cluster), [addressOf(other)]))).toMatchObject({
+      kind: 'not-a-member',
+    })
+  })
+})
+
+describe('removal', () => {
+  test('ends the links of the removed node at once, and it is not let in again', async () => {
+    const { cluster, first, state } = await founded()
+    const joiner = await one({ cluster, certificate: undefined, state: registry() })
+    await until(tryJoin(joiner, [addressOf(first)]).joined, { deadlineMs: 5_000, what: 'the admission' })
+    const node = joiner.identity.nodeId
+    await until(() => first.transport.connected().includes(node), { deadlineMs: 2_000, what: 'both ends' })
+    state.removed.add(node)
+    first.transport.refresh()
+    await until(() => joiner.lost.length > 0, { deadlineMs: 2_000, what: 'the end of the link' })
+    expect(await joiner.transport.dial(first.identity.nodeId)).toBe('unreachable')
+    expect(first.transport.connected()).toEqual([])
+  })
+})
