@@ -4,14 +4,15 @@
  * Freed addresses rest: one that an ended task had is taken only when no other is left, since clients may still believe it. Nothing
  * belongs to a dead node for ever either; its addresses come last.
  */
-import type { TaskId } from '../../../protocol/ids.ts'
-import type { NetworkValue } from '../../../protocol/model.ts'
+import type { NetworkId, TaskId } from '../../../protocol/ids.ts'
 import { hasEnded, isLiveTask } from '../live.ts'
-import type { Stamped, View } from '../view.ts'
+import type { View } from '../view.ts'
 import { chooseAddress } from './ranges.ts'
 
-/** Undefined when the subnet is full. */
-export function chooseTaskAddress(view: View, network: Stamped<NetworkValue>, taskId: TaskId): string | undefined {
+/** Undefined when the subnet is full, or the network unknown. */
+export function chooseTaskAddress(view: View, networkId: NetworkId, taskId: TaskId): string | undefined {
+  const network = view.networks.get(networkId)
+  if (network === undefined) return undefined
   const taken = new Map<string, number>()
   for (const { id, value } of view.tasks.values()) {
     if (id === taskId) continue

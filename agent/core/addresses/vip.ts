@@ -2,15 +2,17 @@
  * The virtual IP of a service on a network: hashed from the two names, so that both sides of a partition choose the same one and a
  * service created anew under its old name has its old address (design.md 6).
  */
-import type { ServiceId } from '../../../protocol/ids.ts'
-import type { NetworkValue, ServiceValue } from '../../../protocol/model.ts'
+import type { NetworkId, ServiceId } from '../../../protocol/ids.ts'
+import type { ServiceValue } from '../../../protocol/model.ts'
 import { perRevision } from '../per-revision.ts'
 import { compareCreation } from '../placement/order.ts'
-import type { Stamped, View } from '../view.ts'
+import type { View } from '../view.ts'
 import { chooseAddress } from './ranges.ts'
 
-/** Undefined when the first quarter of the subnet is full. A service keeps the VIP it has. */
-export function chooseVip(view: View, network: Stamped<NetworkValue>, serviceName: string): string | undefined {
+/** Undefined when the first quarter of the subnet is full, or the network unknown. A service keeps the VIP it has. */
+export function chooseVip(view: View, networkId: NetworkId, serviceName: string): string | undefined {
+  const network = view.networks.get(networkId)
+  if (network === undefined) return undefined
   const taken = new Map<string, number>()
   for (const { value } of view.services.values()) {
     const vip = value.vips.find((v) => v.network === network.id)

@@ -171,9 +171,10 @@ function giveOut(cluster: Cluster, who: Applicant, plan: SlotPlan): SlotPlan {
   const choice = choose(cluster, who, plan.slot, who.wanted.replicas === 'global' ? [plan.slot] : undefined)
   if (choice.node === undefined) return { ...plan, why: choice.why }
   seat(cluster, who, choice.node)
-  const notBeforeMs = Math.max(gate.is === 'later' ? gate.atMs : 0, stoppingUntil(state))
+  const stopping = stoppingUntil(state)
+  const notBeforeMs = Math.max(gate.is === 'later' ? gate.atMs : 0, stopping)
   if (notBeforeMs > cluster.nowMs) cluster.untilMs = Math.min(cluster.untilMs, notBeforeMs)
-  const why = gate.is === 'later' ? 'it waits for its restart delay' : choice.why
+  const why = gate.is === 'later' ? 'its restart delay runs' : stopping === 0 ? choice.why : 'the task before it stops'
   return { ...plan, node: choice.node, notBeforeMs, eligible: choice.eligible, why }
 }
 

@@ -1,0 +1,71 @@
+/**
+ * Why each slot of a service is where it is, and why nowhere: for `vine why`, and the pending rows of `service ps`.
+ *
+ * Says what place() decided, in sentences; it decides nothing.
+ */
+import type { NodeId, Slot, TaskId } from '../../protocol/ids.ts'
+import type { ServiceValue } from '../../protocol/model.ts'
+import { nodeName } from './live.ts'
+import { place, type SlotPlan } from './placement/place.ts'
+import type { Stamped, View } from './view.ts'
+import { wanted } from './wanted.ts'
+
+export interface SlotReport {
+  readonly slot: Slot
+  /** Undefined: nobody holds it, or is to. */
+  readonly node: NodeId | undefined
+  readonly task: TaskId | undefined
+  /** Why there, or why nowhere. */
+  readonly sentence: string
+}
+
+/** In the order of slots. A service that is not placed at all has one report for each slot that it asks for. `nowMs`: wall. */
+export function explain(view: View, service: Stamped<ServiceValue>, nowMs: number): readonly SlotReport[] {
+  const placement = place(view, nowMs)
+  const barred = placement.barred.get(service.id)
+  if (barred !== undefined) return barredSlots(service, barred)
+  return (placement.services.get(service.id) ?? []).map((plan) => ({
+    slot: plan.slot,
+    node: plan.node ?? holderOf(view, plan),
+    task: plan.task,
+    sentence: sentenceOf(view, service, plan, { nowMs, load: placement.load }),
+  }))
+}
+
+function barredSlots(service: Stamped<ServiceValue>, sentence: string): readonly SlotReport[] {
+  const { replicas } = wanted(service)
+  const count = replicas === 'global' ? 1 : replicas
+  return Array.from({ length: count }, (_, i) => ({ slot: String(i + 1), node: undefined, task: undefined, sentence }))
+}
+
+interface At {
+  readonly nowMs: number
+  readonly load: ReadonlyMap<NodeId, number>
+}
+
+function sentenceOf(view: View, service: Stamped<ServiceValue>, plan: SlotPlan, at: At): string {
+  const { node, task } = plan
+  const asked = wanted(service)
+  const constraints = asked.constraints.length === 0 ? '' : `, which meets ${asked.constraints.join(', ')}`
+  const tasks = node === undefined ? 0 : (at.load.get(node) ?? 0)
+  const load = `with ${tasks} ${tasks === 1 ? 'task' : 'tasks'} in all`
+  if (task !== undefined) {
+    const holder = nodeName(view, holderOf(view, plan) ?? '')
+    if (plan.leave !== undefined) return `it leaves ${holder}: ${plan.leave}`
+    if (plan.replaces !== undefined && node !== undefined)
+      return `a new task starts on ${nodeName(view, node)} before that on ${holder} stops`
+    const state = view.tasks.get(task)?.value.state
+    if (state === 'assigned') return `${holder} claimed it, ${load}${constraints}`
+    return `it runs on ${holder}, ${load}${constraints}, and a running slot stays where it is`
+  }
+  if (node === undefined) return plan.why
+  const name = nodeName(view, node)
+  const waitMs = plan.notBeforeMs - at.nowMs
+  if (waitMs > 0) return `it starts on ${name} in ${Math.ceil(waitMs / 1000)} s: ${plan.why}`
+  if (asked.replicas === 'global') return `${name} is to claim it: a global service runs on every node that fits`
+  return `${name} is to claim it: of ${plan.eligible.length} nodes that fit it has the fewest tasks${constraints}`
+}
+
+function holderOf(view: View, plan: SlotPlan): NodeId | undefined {
+  return plan.task === undefined ? undefined : view.tasks.get(plan.task)?.value.node
+}

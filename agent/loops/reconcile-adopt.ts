@@ -1,0 +1,65 @@
+/**
+ * Takes over the tasks that an earlier run of this agent left running, before anything else is decided (design.md 5).
+ *
+ * A task that ended meanwhile gets the record of its end. One whose record is unknown here is in hand all the same, so that it is
+ * stopped once the agent knows what the others know.
+ */
+import type { TaskId } from '../../protocol/ids.ts'
+import { hasEnded } from '../core/live.ts'
+import { wanted } from '../core/wanted.ts'
+import { reasonOf } from '../fault.ts'
+import type { ObservedTask } from '../world.ts'
+import { amend, announce, type Hand, type Hands, type ReconcileParts } from './reconcile-parts.ts'
+import { exitRecord } from './reconcile-stop.ts'
+import { attachRequest, taskPlan } from './task-plan.ts'
+
+export interface AdoptEnv {
+  readonly parts: ReconcileParts
+  readonly hands: Hands
+  readonly onUp: (hand: Hand) => void
+}
+
+export async function adoptTasks(env: AdoptEnv): Promise<void> {
+  for (const observed of await env.parts.runtime.list()) {
+    const record = env.parts.view.tasks.get(observed.task)
+    if (observed.running) await adopt(env, observed)
+    else if (observed.exit !== undefined) amend(env.parts, observed.task, exitRecord(observed.exit))
+    if (!observed.running && (record === undefined || hasEnded(record.value.state))) await discard(env, observed.task)
+  }
+}
+
+async function adopt(env: AdoptEnv, { task, attachment }: ObservedTask): Promise<void> {
+  const { parts, hands } = env
+  const record = parts.view.tasks.get(task)
+  const service = record === undefined ? undefined : parts.view.services.get(record.value.service)
+  const hand: Hand = {
+    task,
+    phase: 'up',
+    attached: attachment,
+    hostname: '',
+    ready: record?.value.state === 'running',
+    unhealthy: undefined,
+    starting: Promise.resolve(),
+    exit: undefined,
+  }
+  hands.set(task, hand)
+  if (record === undefined || service === undefined) return
+  const asked = wanted(service)
+  try {
+    await parts.dataplane.adopt(attachRequest(record, asked), attachment)
+    hand.hostname = taskPlan(parts.view, record, asked, attachment).hostname
+    announce(parts, task, 'running', 'adopted')
+    env.onUp(hand)
+  } catch (thrown) {
+    hand.unhealthy = `it could not be adopted: ${reasonOf(thrown)}`
+    parts.log.warn('a task could not be adopted and is replaced', { task, reason: reasonOf(thrown) })
+  }
+}
+
+/** What an ended task left on the disk although nobody remembers it. */
+async function discard({ parts }: AdoptEnv, task: TaskId): Promise<void> {
+  if (parts.view.tasks.has(task)) return
+  await parts.runtime.remove(task).catch((thrown: unknown) => {
+    parts.log.warn('leftovers of a task could not be removed', { task, reason: reasonOf(thrown) })
+  })
+}

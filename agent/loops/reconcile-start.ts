@@ -1,0 +1,75 @@
+/**
+ * Starts one claimed task: attach, plan, run. What this node cannot do becomes a rejection, what fails becomes a failure.
+ */
+import type { TaskId } from '../../protocol/ids.ts'
+import { wanted } from '../core/wanted.ts'
+import { Fault, reasonOf } from '../fault.ts'
+import { rejection } from './reconcile-claim.ts'
+import { amend, announce, type Hand, type Hands, type ReconcileParts } from './reconcile-parts.ts'
+import { attachRequest, taskPlan } from './task-plan.ts'
+
+/** This node cannot, another perhaps can. */
+const cannotHere = new Set(['program-missing', 'port-taken', 'invalid', 'unsupported', 'forbidden'])
+
+export interface StartEnv {
+  readonly parts: ReconcileParts
+  readonly hands: Hands
+  /** It runs: watch over it. */
+  readonly onUp: (hand: Hand) => void
+  readonly wake: () => void
+}
+
+export function startTask(env: StartEnv, task: TaskId, degraded: boolean): void {
+  const hand: Hand = {
+    task,
+    phase: 'starting',
+    attached: undefined,
+    hostname: '',
+    ready: false,
+    unhealthy: undefined,
+    starting: Promise.resolve(),
+    exit: undefined,
+  }
+  env.hands.set(task, hand)
+  amend(env.parts, task, { state: 'preparing', message: 'preparing', ...(degraded ? { degraded } : {}) })
+  hand.starting = start(env, hand).catch((thrown: unknown) => giveUp(env, hand, thrown))
+}
+
+async function start(env: StartEnv, hand: Hand): Promise<void> {
+  const { view, dataplane, runtime } = env.parts
+  const record = view.tasks.get(hand.task)
+  const service = record === undefined ? undefined : view.services.get(record.value.service)
+  if (record === undefined || service === undefined) throw new Fault('unavailable', 'its service was removed')
+  const asked = wanted(service)
+  const attachment = await dataplane.attach(attachRequest(record, asked))
+  hand.attached = attachment
+  const plan = taskPlan(view, record, asked, attachment)
+  hand.hostname = plan.hostname
+  const ports = attachment.ports.map((port) => ({ ...port }))
+  amend(env.parts, hand.task, { state: 'starting', message: 'starting', ports })
+  const { pid } = await runtime.start(plan)
+  if (hand.exit !== undefined) return
+  amend(env.parts, hand.task, { ...(pid === undefined ? {} : { pid }), message: 'started' })
+  announce(env.parts, hand.task, 'starting', 'started')
+  if (hand.phase === 'starting') hand.phase = 'up'
+  env.onUp(hand)
+  env.wake()
+}
+
+async function giveUp({ parts, hands, wake }: StartEnv, hand: Hand, thrown: unknown): Promise<void> {
+  const reason = reasonOf(thrown)
+  const value = parts.view.tasks.get(hand.task)?.value
+  if (value !== undefined) {
+    const here = thrown instanceof Fault && cannotHere.has(thrown.code)
+    const change = here
+      ? rejection(parts, value, reason)
+      : { state: 'failed' as const, message: 'not started', error: reason }
+    amend(parts, hand.task, change)
+    announce(parts, hand.task, here ? 'rejected' : 'failed', `${here ? 'rejected' : 'failed'}: ${reason}`)
+  }
+  hands.delete(hand.task)
+  wake()
+  await parts.dataplane.detach(hand.task).catch((error: unknown) => {
+    parts.log.warn('a task that did not start could not be detached', { task: hand.task, reason: reasonOf(error) })
+  })
+}

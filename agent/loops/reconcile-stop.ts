@@ -1,0 +1,131 @@
+/**
+ * Stops one task so that no client notices: its endpoint drains, every node that routes to it says that it no longer does, then the
+ * stop signal (design.md 8 "Stopping"). And what is done when a task ends by itself.
+ */
+import type { NodeId, TaskId } from '../../protocol/ids.ts'
+import type { TaskValue } from '../../protocol/model.ts'
+import { upMembers } from '../core/live.ts'
+import { networksRouting } from '../core/reconcile/drain.ts'
+import { wanted } from '../core/wanted.ts'
+import { reasonOf } from '../fault.ts'
+import type { Exit } from '../world.ts'
+import { drainRequest, isDrained, isRouted } from './drain.ts'
+import { amend, announce, type Hand, type Hands, type ReconcileParts } from './reconcile-parts.ts'
+
+/** 2 s: design.md 8. Long enough for a lost gossip message to be repaired by the request itself being answered late. */
+const drainMs = 2_000
+/** Before a stop that failed is tried again. */
+const retryMs = 5_000
+/** Of a task whose service is gone, and with it the grace that was asked for. */
+const graceDefaultMs = 10_000
+
+export interface StopEnv {
+  readonly parts: ReconcileParts
+  readonly hands: Hands
+  readonly unwatch: (task: TaskId) => void
+  readonly wake: () => void
+}
+
+export interface Stop {
+  readonly task: TaskId
+  readonly why: string
+  readonly outcome: 'shutdown' | 'failed'
+}
+
+/** Marks it at once; the rest goes on by itself. */
+export function stopTask(env: StopEnv, stop: Stop): void {
+  const hand = env.hands.get(stop.task)
+  if (hand === undefined || hand.phase === 'stopping') return
+  hand.phase = 'stopping'
+  amend(env.parts, stop.task, { stopping: true, message: `stops: ${stop.why}` })
+  announce(env.parts, stop.task, 'drain', `stops: ${stop.why}`)
+  void finish(env, hand, stop).catch((thrown: unknown) => {
+    env.parts.log.error('a task could not be stopped', { task: stop.task, reason: reasonOf(thrown) })
+    env.parts.clock.after(retryMs, () => {
+      hand.phase = 'up'
+      env.wake()
+    })
+  })
+}
+
+/** A task ended by itself: out of all tables at once, its record says how (issue 2: within 150 ms). */
+export function taskExited(env: StopEnv, task: TaskId, exit: Exit): void {
+  const hand = env.hands.get(task)
+  if (hand === undefined) return
+  hand.exit = exit
+  if (hand.phase === 'stopping') return
+  env.unwatch(task)
+  env.hands.delete(task)
+  amend(env.parts, task, exitRecord(exit))
+  const how = exitSentence(exit)
+  announce(env.parts, task, exit.code === 0 ? 'complete' : 'failed', exit.code === 0 ? 'completed' : `failed: ${how}`)
+  env.wake()
+  detach(env, task)
+}
+
+/** What a task's own end says in its record. */
+export function exitRecord(exit: Exit): Partial<TaskValue> {
+  const code = exit.code === undefined ? {} : { exitCode: exit.code }
+  if (exit.code === 0) return { state: 'complete', message: 'finished', ...code }
+  return { state: 'failed', message: 'started', error: exitSentence(exit), ...code }
+}
+
+async function finish(env: StopEnv, hand: Hand, { why, outcome, task }: Stop): Promise<void> {
+  const { parts } = env
+  const missing = await drain(parts, task)
+  await hand.starting
+  env.unwatch(task)
+  if (hand.exit === undefined) await parts.runtime.stop(task, stopOptions(parts, task))
+  const code = hand.exit?.code === undefined ? {} : { exitCode: hand.exit.code }
+  amend(parts, task, {
+    state: outcome,
+    message: why,
+    ...(outcome === 'failed' ? { error: why } : {}),
+    ...(missing.length === 0 ? {} : { drainMissing: [...missing] }),
+    ...code,
+  })
+  announce(parts, task, outcome, `${outcome === 'failed' ? 'failed' : 'stopped'}: ${why}`)
+  env.hands.delete(task)
+  env.wake()
+  detach(env, task)
+}
+
+/** Nodes that did not confirm in time. */
+async function drain(parts: ReconcileParts, task: TaskId): Promise<readonly NodeId[]> {
+  const { view } = parts
+  const networks = networksRouting(view, task)
+  if (networks.length === 0) return []
+  const others = upMembers(view).filter(({ id, record }) => {
+    return (
+      id !== view.self && networks.some((network) => network === 'ingress' || record.value.networks.includes(network))
+    )
+  })
+  const here = parts.whenRouted(() => !isRouted(view, task), drainMs)
+  const answers = await Promise.all(
+    others.map(async ({ id }) => {
+      const answer = await parts.transport.request(id, 'drain', drainRequest(task), drainMs).catch(() => undefined)
+      return answer !== undefined && isDrained(answer) ? undefined : id
+    }),
+  )
+  const applied = await here
+  return [...answers.filter((id) => id !== undefined), ...(applied ? [] : [view.self])].sort()
+}
+
+function stopOptions({ view }: ReconcileParts, task: TaskId): { signal: string; graceMs: number } {
+  const service = view.services.get(view.tasks.get(task)?.value.service ?? '')
+  if (service === undefined) return { signal: 'SIGTERM', graceMs: graceDefaultMs }
+  const { stopSignal, stopGraceMs } = wanted(service)
+  return { signal: stopSignal, graceMs: stopGraceMs }
+}
+
+function detach({ parts }: StopEnv, task: TaskId): void {
+  parts.dataplane.detach(task).catch((thrown: unknown) => {
+    parts.log.warn('a task could not be detached', { task, reason: reasonOf(thrown) })
+  })
+}
+
+/** Swarm's words, and the last line that the task said. */
+function exitSentence({ code, signal, lastLine }: Exit): string {
+  const how = code === undefined ? `task: killed by ${signal ?? 'an unknown signal'}` : `task: non-zero exit (${code})`
+  return lastLine === '' ? how : `${how}: ${lastLine}`
+}

@@ -1,0 +1,117 @@
+/**
+ * Keeps the data plane at what the view says: computes the whole forwarding table at each change and has it applied at once.
+ *
+ * One application at a time; changes that come meanwhile are in the next one. Whoever has to know that something is no longer routed
+ * (drains) waits here. What could not be applied is kept for screens and told once as an event.
+ */
+import type { NodeId } from '../../protocol/ids.ts'
+import type { Routes } from '../core/routes/types.ts'
+import type { View } from '../core/view.ts'
+import { reasonOf } from '../fault.ts'
+import type { ApplyProblem, Clock, Dataplane, Events, Log } from '../world.ts'
+
+export interface RoutesLoopParts {
+  readonly view: View
+  readonly dataplane: Pick<Dataplane, 'apply'>
+  readonly clock: Clock
+  readonly log: Log
+  readonly events: Events
+  /** core/routes/routes.ts. */
+  readonly routes: (view: View, self: NodeId) => Routes
+}
+
+export interface RoutesLoop {
+  start(): void
+  stop(): void
+  /** The view changed. */
+  wake(): void
+  /** Revision of the view that the data plane obeys. */
+  appliedRevision(): number
+  /** What the data plane could not do, of the last application. */
+  problems(): readonly ApplyProblem[]
+  /** Resolves with true when a table that was computed while `isGone` held has been applied; with false when the time is over. */
+  whenRouted(isGone: () => boolean, timeoutMs: number): Promise<boolean>
+}
+
+/** A data plane that threw is given the whole table again after this. */
+const retryMs = 1_000
+
+interface Waiter {
+  readonly isGone: () => boolean
+  readonly end: (applied: boolean) => void
+}
+
+export function createRoutesLoop(parts: RoutesLoopParts): RoutesLoop {
+  const { view, clock } = parts
+  const waiters = new Set<Waiter>()
+  let running = false
+  let busy = false
+  let applied = -1
+  let problems: readonly ApplyProblem[] = []
+
+  async function run(): Promise<void> {
+    busy = true
+    // A burst of changes made in one go is applied as one.
+    await Promise.resolve()
+    while (running && applied !== view.revision) {
+      const { revision } = view
+      const content = [...waiters].filter(({ isGone }) => isGone())
+      try {
+        report(await parts.dataplane.apply(parts.routes(view, view.self)))
+      } catch (thrown) {
+        parts.log.error('the data plane did not take the routes', { reason: reasonOf(thrown) })
+        clock.after(retryMs, wake)
+        break
+      }
+      applied = revision
+      for (const waiter of content) waiter.end(true)
+    }
+    busy = false
+  }
+
+  function wake(): void {
+    if (running && !busy && applied !== view.revision) void run()
+  }
+
+  function report(found: readonly ApplyProblem[]): void {
+    const known = new Set(problems.map(({ sentence }) => sentence))
+    for (const problem of found) {
+      if (known.has(problem.sentence)) continue
+      const name = view.services.get(problem.service)?.value.spec.Name ?? problem.service
+      const attributes = { port: String(problem.port), protocol: problem.protocol, node: view.self }
+      const { sentence } = problem
+      parts.events.emit({ type: 'service', action: 'publish-failed', id: problem.service, name, sentence, attributes })
+    }
+    problems = found
+  }
+
+  return {
+    start() {
+      running = true
+      wake()
+    },
+    stop() {
+      running = false
+      for (const { end } of [...waiters]) end(false)
+    },
+    wake,
+    appliedRevision: () => applied,
+    problems: () => problems,
+    whenRouted(isGone, timeoutMs) {
+      if (isGone() && applied === view.revision) return Promise.resolve(true)
+      return new Promise((resolve) => {
+        const cancel = clock.after(timeoutMs, () => waiter.end(false))
+        const waiter: Waiter = {
+          isGone,
+          end(result) {
+            cancel()
+            waiters.delete(waiter)
+            resolve(result)
+          },
+        }
+        waiters.add(waiter)
+        wake()
+      })
+    },
+  }
+}
