@@ -6,7 +6,7 @@
  */
 
 import { countDots, type Digest, type Dots, missing, spokenFor, subtractDots, uniteDots } from '../protocol/digest.ts'
-import { compareVersions } from '../protocol/hlc.ts'
+import { compareVersions, type Version } from '../protocol/hlc.ts'
 import type { NodeId } from '../protocol/ids.ts'
 import { ingressNetwork, type MemberValue, networkScope, type Scope, type StateRecord } from '../protocol/model.ts'
 import { contains, highest, noRanges, type Ranges, union } from '../protocol/ranges.ts'
@@ -62,6 +62,8 @@ export interface ReplicatedView extends View, Writer {
   noteClock(node: NodeId, offsetMs: number): void
   clusterTime: Stamps['clusterTime']
   clockOffsetMs: Stamps['offsetMs']
+  /** A version after everything seen: the `created` of claims and new things, of which the earlier wins. */
+  stamp(): Version
 
   /** Scopes held here, sorted. */
   scopes(): readonly Scope[]
@@ -348,6 +350,7 @@ export async function openView(options: ViewOptions): Promise<ReplicatedView> {
     noteClock: (node, offsetMs) => stamps.noteClock(node, offsetMs),
     clusterTime: () => stamps.clusterTime(),
     clockOffsetMs: () => stamps.offsetMs(),
+    stamp: () => stamps.issue(undefined, true),
     scopes: () => [...scopes.keys()].sort(),
     holds: (scope) => scopes.has(scope),
     holdScope: (scope) => journal.note(store.hold(scope)),

@@ -66,6 +66,8 @@ export interface Transport {
   unsubscribe(topic: string): void
   /** Rejects with a Fault: 'timeout', or 'unavailable' when not connected or refused. At most limits.requestBytesMax each way. */
   request(node: NodeId, kind: string, bytes: Uint8Array, timeoutMs: number): Promise<Uint8Array>
+  /** The replicated set of members changed: connects with new ones, ends connections with removed ones. Cheap. */
+  refresh(): void
   /** Nodes with an open, admitted connection, sorted. */
   connected(): readonly NodeId[]
   /**

@@ -1,0 +1,291 @@
+/**
+ * One node, put together: the replicated state and the loops that read it, over a world that is handed in (world.ts).
+ *
+ * The same function runs in production (start.ts) and, on virtual time, a thousand times in one process (test/sim). Holds no policy: it
+ * connects what happens to those who want to know, and begins and ends things in order. Invariant: nothing is written about this node
+ * before it is connected, and the member record says "up" before the first task is claimed.
+ */
+import type { NetworkId, NodeId } from '../protocol/ids.ts'
+import { type MemberValue, networkScope, type Scope, type SettingsValue } from '../protocol/model.ts'
+import { hasEnded } from './core/live.ts'
+import { routes } from './core/routes/routes.ts'
+import type { View } from './core/view.ts'
+import { fault } from './fault.ts'
+import { createDrainHandler, drainKind } from './loops/drain.ts'
+import { createGossip } from './loops/gossip.ts'
+import { createHealthLoop } from './loops/health.ts'
+import { createJanitor } from './loops/janitor.ts'
+import { createMembershipLoop, type MembershipLoop, membershipTopic } from './loops/membership.ts'
+import { createProgramSurvey, programKind } from './loops/programs.ts'
+import { createReconcileLoop, type ReconcileLoop } from './loops/reconcile.ts'
+import { createRoutesLoop, type RoutesLoop } from './loops/routes.ts'
+import { createSync, type Sync } from './loops/sync.ts'
+import type { Times } from './presets.ts'
+import { openView, type ReplicatedView } from './view.ts'
+import type { Clock, Dataplane, Disk, Events, Log, Random, Runtime, Transport } from './world.ts'
+
+export interface World {
+  readonly clock: Clock
+  readonly random: Random
+  readonly disk: Disk
+  readonly log: Log
+  readonly events: Events
+  readonly runtime: Runtime
+  readonly dataplane: Dataplane
+  /** Made once the view exists, because admission reads it. */
+  readonly transport: (view: ReplicatedView) => Transport
+}
+
+export interface NodeConfig {
+  readonly self: NodeId
+  /** Drawn at each start of the agent. */
+  readonly run: string
+  /** Wall ms of this start. */
+  readonly startedMs: number
+  readonly times: Times
+  /** Another live agent has this node id; `yields`: this one began later and must end. */
+  readonly onDuplicate: (yields: boolean) => void
+  /** A removal of this node has arrived: it must end and never comes back with this identity. */
+  readonly onRemoved: () => void
+}
+
+/** What a node says of itself that only its surroundings know. */
+export type SelfFacts = Omit<MemberValue, 'run' | 'startedMs' | 'presence' | 'networks'>
+
+export interface Node {
+  readonly view: ReplicatedView
+  readonly transport: Transport
+  readonly membership: MembershipLoop
+  readonly reconcile: ReconcileLoop
+  readonly routes: RoutesLoop
+  readonly sync: Sync
+  /** Connects and catches up; writes nothing yet. */
+  connect(): Promise<void>
+  /** Says that this node is up, adopts its tasks and takes part. `founding`: the settings of a new cluster. */
+  begin(facts: SelfFacts, founding?: SettingsValue): Promise<void>
+  /** Addresses or labels of this node changed. */
+  announce(facts: SelfFacts): void
+  /** Whether the names of a network may be denied: its scope is caught up, or has waited long enough. */
+  isReady(network: NetworkId): boolean
+  /** Records known to be missing here, over all scopes. */
+  need(): number
+  missingOn(image: string): Promise<readonly NodeId[]>
+  /** Drains, stops every task, says "left", and ends. */
+  leave(): Promise<void>
+  /** Ends and leaves the tasks running; `backSoon` says so to the others, who hold its slots. */
+  stop(options: { readonly backSoon: boolean }): Promise<void>
+}
+
+/** A scope that no holder gives within this time is used as it is (design.md 3). */
+const scopeWaitMs = 2_000
+
+export async function createNode(world: World, config: NodeConfig): Promise<Node> {
+  const { clock, random, log, events, runtime, dataplane } = world
+  const { times, self } = config
+  const view = await openView({
+    ...world,
+    self,
+    run: config.run,
+    startedMs: config.startedMs,
+    onDuplicate: ({ yields }) => config.onDuplicate(yields),
+  })
+  const transport = world.transport(view)
+  const gossip = createGossip({ view, transport, clock, times })
+  const sync = createSync({ view, transport, clock, random, log, times })
+  const janitor = createJanitor({ view, sync, clock })
+  const survey = createProgramSurvey({ view, transport, runtime })
+  const membership = createMembershipLoop({
+    view,
+    setLiveness: view.setLiveness,
+    noteClock: view.noteClock,
+    transport,
+    clock,
+    random,
+    events,
+    log,
+    times,
+  })
+  const routesLoop = createRoutesLoop({ view, dataplane, clock, log, events, routes })
+  const onDrain = createDrainHandler({ view, whenRouted: routesLoop.whenRouted })
+  const health = createHealthLoop({ runtime, clock })
+  const heldSinceMs = new Map<Scope, number>()
+  let facts: SelfFacts | undefined
+  let presence: MemberValue['presence'] = 'up'
+  let networks: readonly NetworkId[] = []
+
+  const reconcile = createReconcileLoop({
+    view,
+    writer: view,
+    transport,
+    runtime,
+    dataplane,
+    health,
+    clock,
+    random,
+    times,
+    log,
+    events,
+    stamp: view.stamp,
+    need: needOf,
+    hold,
+    whenRouted: routesLoop.whenRouted,
+  })
+
+  view.attach({ publish: gossip.publish, connected: transport.connected, pushDurably: sync.pushDurably })
+
+  /** What is missing of a scope; at least 1 while holders are known and none was asked. */
+  function needOf(scope: Scope): number {
+    return sync.readiness(scope) === 'behind' ? Math.max(1, view.need(scope)) : 0
+  }
+
+  /** Holds the scopes of these networks and says so; lets go of all others. */
+  function hold(wanted: readonly NetworkId[]): void {
+    for (const network of networks) if (!wanted.includes(network)) release(networkScope(network))
+    for (const network of wanted) {
+      const scope = networkScope(network)
+      if (view.holds(scope)) continue
+      view.holdScope(scope)
+      heldSinceMs.set(scope, clock.now())
+      gossip.follow()
+      sync.onHeld(scope)
+    }
+    networks = wanted
+    announceSelf()
+  }
+
+  function release(scope: Scope): void {
+    for (const [id, endpoint] of view.endpoints.get(scope.slice('network/'.length)) ?? []) {
+      if (endpoint.value.node === self) view.put({ scope, kind: 'endpoint', id, value: null })
+    }
+    view.dropScope(scope)
+    heldSinceMs.delete(scope)
+    gossip.follow()
+  }
+
+  function announceSelf(): void {
+    if (facts === undefined) return
+    const value: MemberValue = {
+      ...facts,
+      run: config.run,
+      startedMs: config.startedMs,
+      presence,
+      networks: [...networks],
+    } as MemberValue
+    view.put({ scope: 'cluster', kind: 'member', id: self, value })
+  }
+
+  async function onRequest(from: NodeId, kind: string, bytes: Uint8Array): Promise<Uint8Array> {
+    const known = membership.requests[kind]
+    if (known !== undefined) return known(from, bytes)
+    if (kind === drainKind) return onDrain(from, bytes)
+    if (kind === programKind) return survey.onRequest(from, bytes)
+    const answer = sync.onRequest(from, kind, bytes)
+    if (answer === undefined) throw fault('unsupported', `this agent does not know the question "${kind}"`)
+    return answer
+  }
+
+  function watchView(): void {
+    view.watch((notice) => {
+      reconcile.wake()
+      routesLoop.wake()
+      if (notice.kind === 'liveness') return
+      if (!notice.changes.some(({ kind }) => kind === 'member' || kind === 'removal')) return
+      transport.refresh()
+      membership.onMembers()
+      if (view.removals.has(self)) config.onRemoved()
+    })
+  }
+
+  function stopLoops(): void {
+    reconcile.stop()
+    routesLoop.stop()
+    health.stop()
+    janitor.stop()
+    membership.stop()
+    sync.stop()
+    gossip.stop()
+  }
+
+  /** Tells as many as can hear, then ends. */
+  async function farewell(word: MemberValue['presence']): Promise<void> {
+    presence = word
+    const own = view.members.get(self)?.record.value
+    if (own !== undefined) {
+      const write = { scope: 'cluster', kind: 'member', id: self, value: { ...own, presence: word } } as const
+      await view.commit([write]).catch((error: unknown) => log.warn(`could not say goodbye: ${String(error)}`))
+    }
+    stopLoops()
+    await transport.stop()
+    await view.close()
+  }
+
+  return {
+    view,
+    transport,
+    membership,
+    reconcile,
+    routes: routesLoop,
+    sync,
+    async connect() {
+      await transport.start({
+        onMessage(topic, from, bytes) {
+          if (topic === membershipTopic) membership.onMessage(from, bytes)
+          else gossip.onMessage(topic, from, bytes)
+        },
+        onRequest,
+        onConnected(node) {
+          sync.onConnected(node)
+          membership.onConnected(node)
+        },
+        onDisconnected: (node, why) => membership.onDisconnected(node, why),
+      })
+      transport.subscribe(membershipTopic)
+      gossip.follow()
+      membership.start()
+      sync.start()
+      watchView()
+    },
+    async begin(given, founding) {
+      facts = given
+      networks = networksOf(view)
+      for (const network of networks) view.holdScope(networkScope(network))
+      gossip.follow()
+      if (founding !== undefined) {
+        const write = { scope: 'cluster', kind: 'settings', id: 'cluster', value: founding } as const
+        await view.commit([write])
+      }
+      announceSelf()
+      routesLoop.start()
+      await reconcile.start()
+      janitor.start()
+    },
+    announce(given) {
+      facts = given
+      announceSelf()
+    },
+    isReady(network) {
+      const scope = networkScope(network)
+      if (!view.holds(scope)) return false
+      const since = heldSinceMs.get(scope) ?? Number.NEGATIVE_INFINITY
+      return needOf(scope) === 0 || clock.now() - since >= scopeWaitMs
+    },
+    need: () => view.scopes().reduce((sum, scope) => sum + view.need(scope), 0),
+    missingOn: survey.missingOn,
+    async leave() {
+      await reconcile.drainAndStopAll()
+      await farewell('left')
+    },
+    async stop({ backSoon }) {
+      if (backSoon) return farewell('back-soon')
+      stopLoops()
+      await transport.stop()
+      await view.close()
+    },
+  }
+}
+
+/** Networks of this node's tasks that have not ended, as the journal says: held from the start, for tasks to be adopted. */
+function networksOf(view: View): readonly NetworkId[] {
+  const own = [...view.tasks.values()].filter(({ value }) => value.node === view.self && !hasEnded(value.state))
+  return [...new Set(own.flatMap(({ value }) => value.addresses.map((address) => address.network)))].sort()
+}
