@@ -7,7 +7,14 @@
 
 import { constants } from 'node:crypto'
 import type { Duplex } from 'node:stream'
-import { createSecureContext, createServer, type SecureContext, type Server, type TLSSocket, type TlsOptions } from 'node:tls'
+import {
+  createSecureContext,
+  createServer,
+  type SecureContext,
+  type Server,
+  type TLSSocket,
+  type TlsOptions,
+} from 'node:tls'
 import type { Flow, FlowHandler, ResetReason } from '../../protocol/flow.ts'
 import { decodeTarget, encodeTarget, type FlowTarget } from '../../protocol/flow-open.ts'
 import type { NodeId } from '../../protocol/ids.ts'

@@ -90,12 +90,10 @@ export class Ledger {
       cause: undefined,
     }
     this.open.set(record.id, record)
-    const service = tally(this.services, record.service)
-    const task = tally(this.tasks, record.task)
-    service.connections++
-    service.active++
-    task.connections++
-    task.active++
+    for (const one of this.tallies(record)) {
+      one.connections++
+      one.active++
+    }
     return record
   }
 
@@ -104,7 +102,7 @@ export class Ledger {
     record.endedMs = this.clock.wall()
     record.cause = cause ?? 'finished'
     this.open.delete(record.id)
-    for (const one of [tally(this.services, record.service), tally(this.tasks, record.task)]) {
+    for (const one of this.tallies(record)) {
       one.active--
       one.bytesIn += record.bytesIn
       one.bytesOut += record.bytesOut
@@ -147,12 +145,18 @@ export class Ledger {
     const services = copy(this.services)
     const tasks = copy(this.tasks)
     for (const record of this.open.values()) {
-      for (const one of [tally(services, record.service), tally(tasks, record.task)]) {
+      for (const one of this.tallies(record, services, tasks)) {
         one.bytesIn += record.bytesIn
         one.bytesOut += record.bytesOut
       }
     }
     return { services, tasks, refused: new Map(this.refusals), datagramsDropped: this.datagramsDropped }
+  }
+
+  /** A service is counted where its clients come in, so that the nodes' counts add up; a task also for flows of other entry nodes. */
+  private tallies(record: FlowRecord, services = this.services, tasks = this.tasks): readonly Tally[] {
+    const task = tally(tasks, record.task)
+    return record.entry === this.self ? [tally(services, record.service), task] : [task]
   }
 
   /** Forgets the tallies of tasks that are gone and have no flow left. */

@@ -26,10 +26,10 @@ export function relaySockets(client: Socket, task: Socket, record: FlowRecord, e
   })
   client.on('drain', () => task.resume())
   task.on('drain', () => client.resume())
-  client.on('end', () => task.end())
-  task.on('end', () => client.end())
+  client.on('end', () => finish(task))
+  task.on('end', () => finish(client))
   const closed = (socket: Socket, other: Socket, side: 'client' | 'task') => {
-    if (!socket.readableEnded || !socket.writableFinished) {
+    if (!socket.readableEnded || socket.errored !== null) {
       cause ??= socket.errored === null ? 'ended here' : `${side}: ${socket.errored.message}`
       if (!other.destroyed) other.resetAndDestroy()
     }
@@ -76,12 +76,13 @@ export class SocketFlow implements FlowHandler {
     const length = bytes.length
     if (this.side === 'client') this.record.bytesOut += length
     else this.record.bytesIn += length
+    gather(this.socket)
     if (this.socket.write(bytes)) this.flow.consumed(length)
     else this.held += length
   }
 
   onEnd(): void {
-    this.socket.end()
+    finish(this.socket)
   }
 
   onReset(reason: ResetReason): void {
@@ -117,7 +118,7 @@ export class SocketFlow implements FlowHandler {
   private closed(): void {
     const socket = this.socket
     this.socketClosed = true
-    if (!socket.readableEnded || !socket.writableFinished) {
+    if (!socket.readableEnded || socket.errored !== null) {
       this.cause ??= socket.errored === null ? 'ended here' : `${this.side}: ${socket.errored.message}`
       if (!this.flowClosed) {
         this.flowClosed = true
@@ -130,6 +131,26 @@ export class SocketFlow implements FlowHandler {
   private finish(): void {
     if (this.socketClosed && this.flowClosed) this.ended(this.cause)
   }
+}
+
+/** Ends the writing side. After the last byte both ways, closing says the same as shutdown and close, at one system call less. */
+function finish(socket: Socket): void {
+  if (socket.readableEnded && socket.writableLength === 0) socket.destroy()
+  else socket.end()
+}
+
+const gathering: Socket[] = []
+
+/** TLS hands bytes over in records of 16 KB: what arrives for a socket in one turn of the event loop leaves in one write. */
+function gather(socket: Socket): void {
+  if (socket.writableCorked > 0) return
+  socket.cork()
+  gathering.push(socket)
+  if (gathering.length === 1) setImmediate(scatter)
+}
+
+function scatter(): void {
+  for (const socket of gathering.splice(0)) socket.uncork()
 }
 
 function ignore(): void {}

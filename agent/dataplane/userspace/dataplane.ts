@@ -1,0 +1,343 @@
+/**
+ * The data plane that needs no privileges: everything is forwarded by this process (design.md 8, "userspace").
+ *
+ * Makes `Routes` so: listeners for published ports on every address of the node, and for each service and task an alias that tasks here
+ * can reach. Owns the listeners and what tasks were given; picks, dials and counts through the files beside it. Never listens on a wildcard.
+ */
+import { connect, type Server, type Socket } from 'node:net'
+import type { NodeId, TaskId } from '../../../protocol/ids.ts'
+import { Ejections } from '../../core/routes/ejection.ts'
+import type { PublishedRoute, Routes } from '../../core/routes/types.ts'
+import type {
+  ApplyProblem,
+  Attachment,
+  AttachRequest,
+  Cancel,
+  Clock,
+  Dataplane,
+  Log,
+  Mesh,
+  Random,
+} from '../../world.ts'
+import { AliasBook, type AliasTarget, claimBlock, keyOf } from './aliases.ts'
+import { Attachments } from './attachments.ts'
+import { Descriptors } from './descriptors.ts'
+import { holderText } from './holders.ts'
+import { takeFlow } from './hosting.ts'
+import { type HostName, HostsFiles } from './hosts-files.ts'
+import { type Counters, type FlowRecord, Ledger } from './ledger.ts'
+import { type Address, Listeners } from './listeners.ts'
+import type { RouteFacts } from './route.ts'
+
+export interface UserspaceOptions {
+  readonly self: NodeId
+  readonly mesh: Mesh
+  /** Published ports listen on each; tasks are reached at the first. */
+  readonly addresses: readonly string[]
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Log
+  /** Where a task's own resolver answers, address:port. */
+  resolverFor(task: TaskId): string | undefined
+  /** Where to keep hosts files, and the names each task should find there; left out where tasks cannot have their own. */
+  readonly hosts?: { readonly dir: string; namesFor(task: TaskId): readonly HostName[] }
+  /** A UDP flow without datagrams for this long ends. Default 60 s. */
+  readonly udpIdleMs?: number
+}
+
+export interface UserspaceDataplane extends Dataplane {
+  readonly name: 'userspace'
+  /** The loopback address of a service or task; opens its listeners. Undefined when no route leads there. */
+  addressOf(target: AliasTarget): string | undefined
+  /** What an address stands for; 'unknown' for one of ours that is not in use, undefined for others'. */
+  targetOf(address: string): AliasTarget | 'unknown' | undefined
+  /** Writes hosts files anew: call it when names have changed. `apply` does so too. */
+  namesChanged(): void
+  counters(): Counters
+  /** Open flows, oldest first. */
+  flows(): readonly Readonly<FlowRecord>[]
+  /** Flows that have ended, the last few thousand, oldest first. */
+  flowLog(): readonly Readonly<FlowRecord>[]
+}
+
+/** 60 s: above the retry times of DNS, QUIC and games, far below Swarm's 5 minutes. */
+const udpIdleDefaultMs = 60_000
+/** 2 s between two tries at a port that another program holds. */
+const retryMs = 2_000
+
+/** Claims this node's loopback block and begins to take flows; `apply` opens the rest. */
+export async function createUserspaceDataplane(options: UserspaceOptions): Promise<UserspaceDataplane> {
+  const { block, marker } = await claimBlock(options.self)
+  return new Userspace(options, block, marker)
+}
+
+class Userspace implements UserspaceDataplane {
+  readonly name = 'userspace'
+  private readonly options: UserspaceOptions
+  private readonly marker: Server
+  private readonly aliases: AliasBook
+  private readonly attachments = new Attachments()
+  private readonly ejections = new Ejections()
+  private readonly ledger: Ledger
+  private readonly descriptors: Descriptors
+  private readonly listeners: Listeners
+  private readonly hostsFiles: HostsFiles | undefined
+  private readonly sockets = new Set<Socket>()
+  private listenersOfTrouble: ((task: TaskId, why: 'refused' | 'timeout') => void)[] = []
+  private routes: Routes = { revision: 0, published: [], services: [], tasks: [] }
+  /** What aliases may lead to now, by key. */
+  private reachable = new Map<string, RouteFacts & { readonly ports: Routes['services'][number]['ports'] }>()
+  private readonly openAliases = new Map<string, AliasTarget>()
+  private applying: Promise<unknown> = Promise.resolve()
+  private cancelRetry: Cancel = () => {}
+  private closed = false
+
+  constructor(options: UserspaceOptions, block: number, marker: Server) {
+    this.options = options
+    this.marker = marker
+    this.aliases = new AliasBook(block)
+    this.ledger = new Ledger(options.self, options.clock)
+    this.descriptors = new Descriptors(options.log)
+    this.hostsFiles = options.hosts === undefined ? undefined : new HostsFiles(options.hosts.dir)
+    const { ledger, descriptors, ejections, sockets } = this
+    const { self, mesh, clock, random } = options
+    const trouble = (task: TaskId, why: 'refused' | 'timeout') => {
+      for (const listener of this.listenersOfTrouble) listener(task, why)
+    }
+    const udpIdleMs = options.udpIdleMs ?? udpIdleDefaultMs
+    this.listeners = new Listeners({
+      self,
+      mesh,
+      clock,
+      random,
+      ledger,
+      ejections,
+      descriptors,
+      trouble,
+      udpIdleMs,
+      sockets,
+    })
+    const attached = (task: TaskId) => this.attachments.get(task)
+    mesh.onFlow((flow, target, from) => takeFlow(flow, target, from, { self, ledger, descriptors, attached }))
+  }
+
+  attach(request: AttachRequest): Promise<Attachment> {
+    return this.inTurn(() => this.attachNow(request))
+  }
+
+  async adopt(request: AttachRequest, attachment: Attachment): Promise<void> {
+    this.attachments.put(request, attachment)
+    this.writeHosts(request.task)
+  }
+
+  async detach(task: TaskId): Promise<void> {
+    const ports = this.attachments.get(task)?.attachment.ports ?? []
+    this.attachments.delete(task)
+    this.hostsFiles?.remove(task)
+    // Where it served a published port itself, we do so again.
+    const served = this.routes.published.some((r) =>
+      ports.some((p) => p.protocol === r.protocol && p.actual === r.port),
+    )
+    if (served) await this.apply(this.routes)
+  }
+
+  apply(routes: Routes): Promise<readonly ApplyProblem[]> {
+    this.routes = routes
+    return this.inTurn(() => this.applyNow(routes))
+  }
+
+  onTrouble(listener: (task: TaskId, why: 'refused' | 'timeout') => void): void {
+    this.listenersOfTrouble.push(listener)
+  }
+
+  accepts(host: string, port: number, timeoutMs: number): Promise<boolean> {
+    return new Promise((resolve) => {
+      const socket = connect({ host, port })
+      const cancel = this.options.clock.after(timeoutMs, () => finish(false))
+      const finish = (accepted: boolean) => {
+        cancel()
+        socket.destroy()
+        resolve(accepted)
+      }
+      socket.once('connect', () => finish(true))
+      socket.once('error', () => finish(false))
+    })
+  }
+
+  addressOf(target: AliasTarget): string | undefined {
+    const key = keyOf(target)
+    if (!this.reachable.has(key) || this.closed) return undefined
+    const address = this.aliases.addressOf(target)
+    if (!this.openAliases.has(key)) {
+      this.openAliases.set(key, target)
+      void this.openAlias(key, address)
+    }
+    return address
+  }
+
+  targetOf(address: string): AliasTarget | 'unknown' | undefined {
+    return this.aliases.targetOf(address)
+  }
+
+  namesChanged(): void {
+    for (const { request } of this.attachments.all()) this.writeHosts(request.task)
+  }
+
+  counters(): Counters {
+    return this.ledger.counters()
+  }
+
+  flows(): readonly Readonly<FlowRecord>[] {
+    return this.ledger.flows()
+  }
+
+  flowLog(): readonly Readonly<FlowRecord>[] {
+    return this.ledger.log()
+  }
+
+  async close(): Promise<void> {
+    if (this.closed) return
+    this.closed = true
+    this.cancelRetry()
+    await this.applying
+    this.options.mesh.onFlow(() => 'unknown-target')
+    await this.listeners.closeAll()
+    for (const socket of this.sockets) socket.destroy()
+    this.marker.close()
+  }
+
+  /** One after another, so that a listener is not opened on a port while a task is being given it. */
+  private inTurn<T>(run: () => Promise<T>): Promise<T> {
+    const result = this.applying.then(run)
+    this.applying = result.catch(() => {})
+    return result
+  }
+
+  private async attachNow(request: AttachRequest): Promise<Attachment> {
+    // A task that serves a published port itself takes it over from us.
+    for (const { protocol, target } of request.targets) {
+      const fixed = request.fixed.get(target)
+      if (fixed !== undefined) await this.listeners.closePort(protocol, fixed)
+    }
+    const attachment: Attachment = {
+      host: this.options.addresses[0] ?? '127.0.0.1',
+      ports: this.attachments.choosePorts(request),
+      resolver: this.options.resolverFor(request.task),
+      hostsFile: this.hostsFiles?.pathOf(request.task),
+    }
+    await this.adopt(request, attachment)
+    return attachment
+  }
+
+  private async applyNow(routes: Routes): Promise<readonly ApplyProblem[]> {
+    if (this.closed) return []
+    this.reachable = reachableFrom(routes)
+    const now = this.options.clock.now()
+    this.aliases.keep((target) => this.reachable.has(keyOf(target)), now)
+    const known = new Set(
+      [...routes.published, ...routes.services]
+        .flatMap((route) => route.backends.map((b) => b.task))
+        .concat(routes.tasks.map((route) => route.task)),
+    )
+    this.ejections.keep((task) => known.has(task))
+    this.ledger.keepTasks((task) => known.has(task))
+    const wanted = new Map<string, Address>()
+    for (const route of routes.published)
+      for (const address of this.published(route)) wanted.set(keyOfAddress(address), address)
+    for (const [key, target] of this.openAliases) {
+      for (const address of this.aliasAddresses(key, this.aliases.addressOf(target))) {
+        wanted.set(keyOfAddress(address), address)
+      }
+      if (!this.reachable.has(key)) this.openAliases.delete(key)
+    }
+    const failed = await this.listeners.make([...wanted.values()])
+    this.namesChanged()
+    const problems = [...unsupported(routes), ...this.problems(failed)]
+    this.cancelRetry()
+    if (failed.length > 0) this.cancelRetry = this.options.clock.after(retryMs, () => void this.apply(this.routes))
+    return problems
+  }
+
+  /** Where a published port is to be answered by us: nowhere, when a task of this node answers at that very port. */
+  private published(route: PublishedRoute): readonly Address[] {
+    const { protocol, port, target } = route
+    if (protocol === 'sctp' || this.attachments.servesItself(protocol, port)) return []
+    return this.options.addresses.map((host) => ({ protocol, host, port, target, facts: route, published: true }))
+  }
+
+  private aliasAddresses(key: string, host: string): readonly Address[] {
+    const facts = this.reachable.get(key)
+    if (facts === undefined) return []
+    return facts.ports.flatMap(({ protocol, target }) =>
+      protocol === 'sctp' ? [] : [{ protocol, host, port: target, target, facts, published: false }],
+    )
+  }
+
+  private openAlias(key: string, host: string): Promise<unknown> {
+    return Promise.all(this.aliasAddresses(key, host).map((address) => this.listeners.open(address)))
+  }
+
+  private problems(failed: readonly { readonly address: Address; readonly code: string }[]): readonly ApplyProblem[] {
+    return failed.flatMap(({ address, code }) => {
+      const { protocol, port, host, facts } = address
+      if (!address.published) {
+        this.options.log.warn('An address of a service cannot be opened', { host, port, code })
+        return []
+      }
+      const why =
+        code === 'EADDRINUSE'
+          ? `is bound by ${holderText(protocol, port)} on ${host}`
+          : code === 'EACCES'
+            ? `on ${host} needs privileges that the agent does not have`
+            : `on ${host} cannot be opened: ${code}`
+      return [{ protocol, port, service: facts.service, sentence: `port ${port}/${protocol} ${why}` }]
+    })
+  }
+
+  private writeHosts(task: TaskId): void {
+    const { hosts, log } = this.options
+    if (hosts === undefined || this.hostsFiles === undefined) return
+    try {
+      this.hostsFiles.write(task, hosts.namesFor(task))
+    } catch (error) {
+      log.warn('A hosts file could not be written', { task, error: String(error) })
+    }
+  }
+}
+
+function keyOfAddress(address: Address): string {
+  return `${address.protocol} ${address.host} ${address.port}`
+}
+
+function reachableFrom(routes: Routes) {
+  const reachable = new Map<string, RouteFacts & { readonly ports: Routes['services'][number]['ports'] }>()
+  for (const route of routes.services) {
+    reachable.set(keyOf({ kind: 'service', network: route.network, id: route.service }), route)
+  }
+  for (const { network, task, service, backend } of routes.tasks) {
+    // To one task, whatever its health: who asks for it by name wants it and no other.
+    const options = routes.services.find((r) => r.service === service && r.network === network)?.options
+    reachable.set(keyOf({ kind: 'task', network, id: task }), {
+      service,
+      options: options ?? { affinity: 'none', proxyProtocol: false },
+      backends: [backend],
+      ports: backend.ports,
+    })
+  }
+  return reachable
+}
+
+function unsupported(routes: Routes): readonly ApplyProblem[] {
+  return routes.published.flatMap(({ protocol, port, service }) =>
+    protocol === 'sctp'
+      ? [
+          {
+            protocol,
+            port,
+            service,
+            sentence: `port ${port}/sctp needs the linux data plane, which this node does not run`,
+          },
+        ]
+      : [],
+  )
+}

@@ -1,0 +1,148 @@
+/**
+ * Takes flows from other agents to the tasks of this node: dials the task, says ACCEPTED when it has accepted, then relays.
+ */
+import { createSocket, type Socket as UdpSocket } from 'node:dgram'
+import { connect, isIPv6 } from 'node:net'
+import type { Flow, FlowHandler, ResetReason } from '../../../protocol/flow.ts'
+import type { TaskTarget } from '../../../protocol/flow-open.ts'
+import type { NodeId, TaskId } from '../../../protocol/ids.ts'
+import type { Attached } from './attachments.ts'
+import type { Descriptors } from './descriptors.ts'
+import type { Ledger } from './ledger.ts'
+import { proxyHeader } from './proxy-header.ts'
+import { SocketFlow } from './relay.ts'
+import { actualPort } from './route.ts'
+
+export interface HostingDeps {
+  readonly self: NodeId
+  readonly ledger: Ledger
+  readonly descriptors: Descriptors
+  attached(task: TaskId): Attached | undefined
+}
+
+/** Answers an OPEN: who handles the flow from now on, or why not. */
+export function takeFlow(flow: Flow, target: TaskTarget, from: NodeId, deps: HostingDeps): FlowHandler | ResetReason {
+  const attached = deps.attached(target.task)
+  if (attached === undefined) return 'unknown-target'
+  const host = attached.attachment.host
+  const port = actualPort(attached.attachment.ports, target.kind, target.target)
+  const record = () =>
+    deps.ledger.opened({
+      protocol: target.kind,
+      client: `${target.client.host}:${target.client.port}`,
+      entry: from,
+      service: attached.request.service,
+      task: target.task,
+      node: deps.self,
+    })
+  return target.kind === 'tcp'
+    ? new DialledTask(flow, target, { host, port, record, deps })
+    : new UdpTask(flow, { host, port, record, deps })
+}
+
+interface Way {
+  readonly host: string
+  readonly port: number
+  readonly record: () => ReturnType<Ledger['opened']>
+  readonly deps: HostingDeps
+}
+
+/** While the task is being dialled; then SocketFlow takes over. */
+class DialledTask implements FlowHandler {
+  private readonly cancel: () => void
+
+  constructor(flow: Flow, target: TaskTarget, way: Way) {
+    const { host, port, deps } = way
+    const task = connect({ host, port, noDelay: true, allowHalfOpen: true })
+    this.cancel = () => task.destroy()
+    deps.descriptors.take()
+    task.once('close', () => deps.descriptors.free())
+    const refused = (error: NodeJS.ErrnoException) => flow.reset(error.code === 'EMFILE' ? 'busy' : 'refused')
+    task.once('error', refused)
+    task.once('connect', () => {
+      task.removeListener('error', refused)
+      if (target.proxyProtocol) task.write(proxyHeader('tcp', target.client, target.entry))
+      const record = way.record()
+      flow.handler = new SocketFlow(task, flow, {
+        side: 'task',
+        record,
+        ended: (cause) => deps.ledger.end(record, cause),
+      })
+      flow.accept()
+    })
+  }
+
+  onReset(): void {
+    this.cancel()
+  }
+
+  onAccepted(): void {}
+  onData(): void {}
+  onEnd(): void {}
+  onWritable(): void {}
+  onClosed(): void {}
+  onDatagram(): void {}
+}
+
+/** Datagrams of one client to one task, and back. Ends when the entry node ends it, or when the task's port is closed. */
+class UdpTask implements FlowHandler {
+  private readonly socket: UdpSocket
+  private readonly record: ReturnType<Ledger['opened']>
+  private readonly deps: HostingDeps
+  private over = false
+
+  constructor(flow: Flow, way: Way) {
+    const { host, port, deps } = way
+    this.deps = deps
+    this.record = way.record()
+    this.socket = createSocket({ type: isIPv6(host) ? 'udp6' : 'udp4', lookup: literal })
+    deps.descriptors.take()
+    this.socket.on('error', () => {
+      flow.reset('refused')
+      this.end('task: refused')
+    })
+    this.socket.on('message', (bytes) => {
+      this.record.bytesOut += bytes.length
+      if (!flow.datagram(bytes)) deps.ledger.datagramsDropped++
+    })
+    this.socket.connect(port, host, () => {
+      if (!this.over) flow.accept()
+    })
+  }
+
+  onDatagram(bytes: Uint8Array): void {
+    this.record.bytesIn += bytes.length
+    // A copy: the bytes are the connection's only during this call.
+    this.socket.send(Buffer.from(bytes))
+  }
+
+  onEnd(): void {
+    this.end(undefined)
+  }
+
+  onReset(reason: ResetReason): void {
+    this.end(reason === 'cancelled' ? undefined : reason)
+  }
+
+  onAccepted(): void {}
+  onData(): void {}
+  onWritable(): void {}
+  onClosed(): void {}
+
+  private end(cause: string | undefined): void {
+    if (this.over) return
+    this.over = true
+    this.socket.close()
+    this.deps.descriptors.free()
+    this.deps.ledger.end(this.record, cause)
+  }
+}
+
+/** dgram looks every address up, a literal too, in a later turn of the event loop; ours are literals always. */
+export function literal(
+  host: string,
+  _options: unknown,
+  done: (error: NodeJS.ErrnoException | null, address: string, family: number) => void,
+): void {
+  done(null, host, isIPv6(host) ? 6 : 4)
+}
