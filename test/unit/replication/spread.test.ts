@@ -1,0 +1,405 @@
+// What a cluster of views promises: a write on one is soon on all, whatever is lost on the way (swarm-reference.md 3.A, 5.C; design.md 3).
+import { describe, expect, it } from 'vitest'
+import { zeroVersion } from '../../../protocol/hlc.ts'
+import { createNet, createRandom, endpointValue, memberValue, serviceValue, taskValue } from './cluster.ts'
+
+describe('records of one node on another', () => {
+  it('appear, change and go as they do at their writer', async () => {
+    const net = createNet()
+    const [a, b] = [await net.add('n1'), await net.add('n2')]
+    a.view.put({ scope: 'cluster', kind: 'service', id: 's1', value: serviceValue('web') })
+    await net.advance(200)
+    expect(b.view.services.get('s1')?.value.spec.Name).toBe('web')
+    a.view.put({ scope: 'cluster', kind: 'service', id: 's1', value: serviceValue('web', { generation: 2 }) })
+    await net.advance(200)
+    expect(b.view.services.get('s1')?.value.generation).toBe(2)
+    a.view.put({ scope: 'cluster', kind: 'service', id: 's1', value: null })
+    await net.advance(200)
+    expect(b.view.services.has('s1')).toBe(false)
+  })
+
+  it('converge to equal digests and equal records after any loss, reordering, partition and writing', async () => {
+    for (let seed = 1; seed <= 12; seed++) {
+      const random = createRandom(seed)
+      const net = createNet(seed)
+      const size = 2 + Math.floor(random.next() * 5)
+      const ids = Array.from({ length: size }, (_, i) => `n${i}`)
+      for (const id of ids) await net.add(id, { networks: random.next() < 0.5 ? ['net1', 'net2'] : ['net1'] })
+      net.loss = 0.4
+      for (let step = 0; step < 60; step++) {
+        const node = net.nodes.get(ids[Math.floor(random.next() * size)]!)!
+        const id = `k${Math.floor(random.next() * 8)}`
+        const value = random.next() < 0.8
+        const kind = random.next()
+        if (kind < 0.4)
+          node.view.put({ scope: 'cluster', kind: 'service', id, value: value ? serviceValue(`${id}-${step}`) : null })
+        else if (kind < 0.6)
+          node.view.put({
+            scope: 'cluster',
+            kind: 'task',
+            id: `${id}-${node.id}`,
+            value: value ? taskValue(node.id) : null,
+          })
+        else if (kind < 0.9)
+          node.view.put({
+            scope: 'network/net1',
+            kind: 'endpoint',
+            id: `${id}-${node.id}`,
+            value: value ? endpointValue(node.id) : null,
+          })
+        else
+          await node.view.commit([
+            { scope: 'cluster', kind: 'node', id, value: { spec: { Availability: 'active' }, created: zeroVersion } },
+          ])
+        if (random.next() < 0.1) net.cut.add(`${ids[Math.floor(random.next() * size)]}>${node.id}`)
+        if (random.next() < 0.3) await net.advance(random.next() * 500)
+      }
+      net.loss = 0
+      net.cut.clear()
+      await net.advance(10_000)
+      for (const scope of ['cluster', 'network/net1', 'network/net2'] as const)
+        expect([seed, scope, net.digestsEqual(scope)]).toEqual([seed, scope, true])
+      const shown = [...net.nodes.values()].map(({ view }) =>
+        JSON.stringify(
+          [[...view.services].sort(), [...view.tasks].sort(), [...(view.endpoints.get('net1') ?? [])].sort()],
+          order,
+        ),
+      )
+      expect(new Set(shown).size).toBe(1)
+      for (const { view } of net.nodes.values()) expect(view.need('cluster')).toBe(0)
+    }
+  }, 60_000)
+
+  it('reach a node that joins late, all 1000 of them, by sync alone', async () => {
+    const net = createNet()
+    const a = await net.add('n1')
+    for (let i = 0; i < 1000; i++)
+      a.view.put({ scope: 'network/ingress', kind: 'endpoint', id: `t${i}`, value: endpointValue('n1') })
+    net.loss = 1
+    const b = await net.add('n2')
+    await net.advance(100)
+    expect(b.view.endpoints.get('ingress')?.size).toBe(1000)
+    expect(b.sync.readiness('network/ingress')).toBe('caught-up')
+  })
+
+  it('arrive though the writer left the network and joined it again with changes in its queue', async () => {
+    const net = createNet()
+    const a = await net.add('n1', { networks: ['net1'] })
+    const b = await net.add('n2', { networks: ['net1'] })
+    for (let i = 0; i < 3; i++)
+      a.view.put({ scope: 'network/net1', kind: 'endpoint', id: `t${i}`, value: endpointValue('n1') })
+    a.view.dropScope('network/net1')
+    a.gossip.follow()
+    a.view.holdScope('network/net1')
+    a.gossip.follow()
+    await net.advance(300)
+    expect(b.view.endpoints.get('net1')?.size).toBe(3)
+    a.sync.onHeld('network/net1')
+    await net.advance(300)
+    expect(a.view.endpoints.get('net1')?.size).toBe(3)
+  })
+})
+
+describe('deletes', () => {
+  it('of an id that is unknown here still leave a tombstone, so a late create never revives it', async () => {
+    const net = createNet()
+    const [a, b] = [await net.add('n1'), await net.add('n2')]
+    net.cut.add('n1>n2')
+    a.view.put({ scope: 'cluster', kind: 'service', id: 's1', value: serviceValue('web') })
+    await net.advance(10)
+    b.view.put({ scope: 'cluster', kind: 'service', id: 's1', value: null })
+    net.connect('n1', 'n2')
+    await net.advance(10_000)
+    for (const { view } of [a, b]) expect(view.services.has('s1')).toBe(false)
+  })
+
+  it('of a service win over a concurrent update with a later clock', async () => {
+    const net = createNet()
+    const [a, b] = [await net.add('n1'), await net.add('n2', { wallOffsetMs: 5_000 })]
+    a.view.put({ scope: 'cluster', kind: 'service', id: 's1', value: serviceValue('web') })
+    await net.advance(300)
+    net.cut.add('n1>n2').add('n2>n1')
+    a.view.put({ scope: 'cluster', kind: 'service', id: 's1', value: null })
+    b.view.put({ scope: 'cluster', kind: 'service', id: 's1', value: serviceValue('web', { generation: 9 }) })
+    net.connect('n1', 'n2')
+    await net.advance(10_000)
+    for (const { view } of [a, b]) expect(view.services.has('s1')).toBe(false)
+  })
+
+  it('made while the owner was down still hold when it returns', async () => {
+    const net = createNet()
+    const [a, b] = [await net.add('n1'), await net.add('n2')]
+    b.view.put({
+      scope: 'cluster',
+      kind: 'network',
+      id: 'w1',
+      value: { spec: { Name: 'w' }, created: zeroVersion, subnet: '', gateway: '' },
+    })
+    await net.advance(300)
+    b.crash()
+    a.view.put({ scope: 'cluster', kind: 'network', id: 'w1', value: null })
+    await net.advance(300)
+    const back = await net.add('n2', { disk: b.disk })
+    await net.advance(5_000)
+    expect(back.view.networks.has('w1')).toBe(false)
+    expect(a.view.networks.has('w1')).toBe(false)
+  })
+
+  it('leave no tombstone once every member covers it, and none comes back', async () => {
+    const net = createNet()
+    const nodes = [await net.add('n1'), await net.add('n2'), await net.add('n3')]
+    nodes[0]!.view.put({ scope: 'cluster', kind: 'service', id: 's1', value: null })
+    await net.advance(40_000)
+    expect(nodes.map(({ view }) => view.tombstones('cluster').length)).toEqual([1, 1, 1])
+    for (let round = 0; round < 8; round++) {
+      for (const { janitor } of nodes) janitor.sweep()
+      await net.advance(10_000)
+    }
+    expect(nodes.map(({ view }) => view.tombstones('cluster').length)).toEqual([0, 0, 0])
+    expect(net.digestsEqual()).toBe(true)
+  })
+
+  it('keep their tombstone while a known member has not covered it', async () => {
+    const net = createNet()
+    const [a, , c] = [await net.add('n1'), await net.add('n2'), await net.add('n3')]
+    await net.advance(1_000)
+    c.crash()
+    a.view.setLiveness('n3', 'dead', a.clock.now())
+    a.view.put({ scope: 'cluster', kind: 'service', id: 's1', value: null })
+    await net.advance(60_000)
+    a.janitor.sweep()
+    expect(a.view.tombstones('cluster').length).toBe(1)
+  })
+
+  it('hold against a member that was away beyond the limit: it takes the state before it contributes', async () => {
+    const net = createNet()
+    const a = await net.add('n1', { absentMaxMs: 60_000 })
+    const b = await net.add('n2', { absentMaxMs: 60_000 })
+    const c = await net.add('n3')
+    a.view.put({ scope: 'cluster', kind: 'service', id: 's1', value: serviceValue('web') })
+    await net.advance(1_000)
+    expect(c.view.services.has('s1')).toBe(true)
+    c.crash()
+    for (const { view, clock } of [a, b]) view.setLiveness('n3', 'dead', clock.now())
+    a.view.put({ scope: 'cluster', kind: 'service', id: 's1', value: null })
+    await net.advance(30_000)
+    for (let round = 0; round < 8; round++) {
+      for (const { janitor } of [a, b]) janitor.sweep()
+      await net.advance(10_000)
+    }
+    expect(a.view.tombstones('cluster').length).toBe(0)
+    const back = await net.add('n3', { disk: c.disk })
+    back.view.put({ scope: 'cluster', kind: 'task', id: 't9', value: taskValue('n3') })
+    await net.advance(20_000)
+    for (const { view } of [a, b, back]) {
+      expect(view.services.has('s1')).toBe(false)
+      expect(view.tasks.has('t9')).toBe(true)
+    }
+    expect(back.view.counts.get('sync.reseeded')).toBeGreaterThan(0)
+    expect(net.digestsEqual()).toBe(true)
+  })
+})
+
+describe('a failed node', () => {
+  it('keeps its records, hidden by its liveness, and has them at once on return without a word sent', async () => {
+    const net = createNet()
+    const [a, b] = [await net.add('n1'), await net.add('n2')]
+    b.view.put({ scope: 'cluster', kind: 'task', id: 't1', value: taskValue('n2') })
+    await net.advance(300)
+    const seen: unknown[] = []
+    a.view.watch((notice) => seen.push(notice.kind === 'liveness' ? [notice.before, notice.after] : notice.kind))
+    a.view.setLiveness('n2', 'dead', a.clock.now())
+    a.view.setLiveness('n2', 'dead', a.clock.now())
+    expect(a.view.tasks.has('t1')).toBe(true)
+    expect(a.view.members.get('n2')?.liveness).toBe('dead')
+    a.view.setLiveness('n2', 'alive', a.clock.now())
+    expect(a.view.tasks.has('t1')).toBe(true)
+    expect(seen).toEqual(['snapshot', ['alive', 'dead'], ['dead', 'alive']])
+  })
+
+  it('that is removed takes its member, task and endpoint records with it, on every node and for late arrivals too', async () => {
+    const net = createNet()
+    const [a, b] = [await net.add('n1'), await net.add('n2')]
+    b.view.put({ scope: 'cluster', kind: 'task', id: 't1', value: taskValue('n2') })
+    b.view.put({ scope: 'network/ingress', kind: 'endpoint', id: 't1', value: endpointValue('n2') })
+    await net.advance(300)
+    b.crash()
+    a.view.put({
+      scope: 'cluster',
+      kind: 'removal',
+      id: 'n2',
+      value: { by: 'n1', atMs: 1, signature: new Uint8Array(64) },
+    })
+    expect(a.view.members.has('n2')).toBe(false)
+    expect(a.view.tasks.has('t1')).toBe(false)
+    expect(a.view.endpoints.has('ingress')).toBe(false)
+    a.view.apply('cluster', [['task', 't2', taskValue('n2'), 1, 0, 'n2', 'n2', 'old', 1]], 'n3')
+    expect(a.view.tasks.has('t2')).toBe(false)
+    const c = await net.add('n3')
+    await net.advance(5_000)
+    expect(c.view.tasks.size).toBe(0)
+    expect(net.digestsEqual()).toBe(true)
+  })
+})
+
+describe('a record of another owner', () => {
+  it('cannot be forged: a stranger changes or deletes no task, endpoint or member of another node', async () => {
+    const net = createNet()
+    const a = await net.add('n1')
+    a.view.put({ scope: 'cluster', kind: 'task', id: 't1', value: taskValue('n1') })
+    const far = a.clock.wall() + 1_000
+    a.view.apply(
+      'cluster',
+      [
+        ['task', 't1', taskValue('n1', { state: 'failed' }), far, 0, 'n2', 'n2', 'x', 1],
+        ['task', 't1', null, far, 1, 'n2', 'n2', 'x', 2],
+        ['member', 'n1', null, far, 2, 'n2', 'n2', 'x', 3],
+        ['member', 'n1', memberValue(), far, 3, 'n2', 'n2', 'x', 4],
+      ],
+      'n2',
+    )
+    expect(a.view.tasks.get('t1')?.value.state).toBe('running')
+    expect(a.view.members.has('n1')).toBe(true)
+    expect(a.view.counts.get('refused.owner')).toBe(3)
+  })
+
+  it('that is refused counts as taken in here, and is never spoken for to others', async () => {
+    const net = createNet()
+    const [a, b] = [await net.add('n1'), await net.add('n2')]
+    await net.advance(100)
+    a.view.apply('cluster', [['service', 's1', { spec: 7 }, 5, 0, 'n9', 'n9', 'x', 1]], 'n9')
+    expect(a.view.digest('cluster').get('n9/x')).toEqual({ covered: [], refused: [[1, 1]] })
+    b.view.apply('cluster', [['service', 's1', serviceValue('web'), 5, 0, 'n9', 'n9', 'x', 1]], 'n9')
+    await a.sync.exchange('n2')
+    expect(b.view.services.has('s1')).toBe(true)
+    expect(a.view.need('cluster')).toBe(0)
+  })
+})
+
+describe('watchers', () => {
+  it('get a snapshot first and then each change once, with the last value seen here', async () => {
+    const net = createNet()
+    const [a, b] = [await net.add('n1'), await net.add('n2')]
+    a.view.put({ scope: 'cluster', kind: 'service', id: 's1', value: serviceValue('one') })
+    await net.advance(300)
+    const seen: string[] = []
+    b.view.watch((notice) => {
+      if (notice.kind === 'liveness') return
+      for (const { kind, before, after } of notice.changes) {
+        if (kind === 'service') seen.push(`${notice.kind}: ${nameOf(before)} -> ${nameOf(after)}`)
+      }
+    })
+    a.view.put({ scope: 'cluster', kind: 'service', id: 's1', value: serviceValue('two') })
+    await net.advance(300)
+    a.view.put({ scope: 'cluster', kind: 'service', id: 's1', value: null })
+    await net.advance(300)
+    await b.sync.exchange('n1')
+    expect(seen).toEqual(['snapshot: - -> one', 'changes: one -> two', 'changes: two -> -'])
+  })
+
+  it('see an update that comes before its create as one create, and a delete of the unknown not at all', async () => {
+    const net = createNet()
+    const a = await net.add('n1')
+    const seen: string[] = []
+    a.view.watch((notice) => {
+      if (notice.kind === 'changes')
+        for (const { before, after } of notice.changes) seen.push(`${nameOf(before)} -> ${nameOf(after)}`)
+    })
+    a.view.apply('cluster', [['service', 's1', serviceValue('two'), 7, 0, 'n9', 'n9', 'x', 2]], 'n9')
+    a.view.apply('cluster', [['service', 's1', serviceValue('one'), 6, 0, 'n9', 'n9', 'x', 1]], 'n9')
+    a.view.apply('cluster', [['service', 's2', null, 8, 0, 'n9', 'n9', 'x', 3]], 'n9')
+    expect(seen).toEqual(['- -> two'])
+  })
+})
+
+describe('the first change', () => {
+  it('is sent at once, and what follows within 20 ms goes in one message', async () => {
+    const net = createNet()
+    const a = await net.add('n1')
+    await net.advance(1_000)
+    a.published.length = 0
+    for (let i = 0; i < 20; i++) a.view.put({ scope: 'cluster', kind: 'task', id: `t${i}`, value: taskValue('n1') })
+    expect(a.published.length).toBe(1)
+    await net.advance(25)
+    expect(a.published.length).toBe(2)
+  })
+
+  it('of one network never travels on the topic of another scope', async () => {
+    const net = createNet()
+    const [a, b] = [await net.add('n1', { networks: ['net1'] }), await net.add('n2')]
+    a.view.put({ scope: 'network/net1', kind: 'endpoint', id: 't1', value: endpointValue('n1') })
+    await net.advance(10_000)
+    expect(a.published.at(-1)).toBe('vine/network/net1')
+    expect(b.view.endpoints.size).toBe(0)
+  })
+})
+
+describe('sync', () => {
+  it('finishes every one of several exchanges with one member at once', async () => {
+    const net = createNet()
+    const [a] = [await net.add('n1'), await net.add('n2'), await net.add('n3')]
+    for (let i = 0; i < 2_000; i++) a.view.put({ scope: 'cluster', kind: 'task', id: `t${i}`, value: taskValue('n1') })
+    const others = ['n2', 'n3'].map((id) => net.nodes.get(id)!)
+    const done = await Promise.all([
+      ...others.map(({ sync }) => sync.exchange('n1')),
+      ...others.map(({ sync }) => sync.exchange('n1')),
+      a.sync.exchange('n2'),
+    ])
+    expect(done).toEqual([true, true, true, true, true])
+    for (const { view } of others) expect(view.tasks.size).toBe(2_000)
+  })
+
+  it('counts what is missing against what members showed, down to 0', async () => {
+    const net = createNet()
+    net.loss = 1
+    const [a, b] = [await net.add('n1'), await net.add('n2')]
+    await net.advance(100)
+    for (let i = 0; i < 5; i++) a.view.put({ scope: 'cluster', kind: 'task', id: `t${i}`, value: taskValue('n1') })
+    b.view.compare('cluster', 'n1', a.view.digest('cluster'))
+    expect(b.view.need('cluster')).toBe(5)
+    await b.sync.exchange('n1')
+    expect(b.view.need('cluster')).toBe(0)
+  })
+
+  it('does not wait for ever for what only a dead member had', async () => {
+    const net = createNet()
+    const [a, b] = [await net.add('n1'), await net.add('n2')]
+    await net.advance(100)
+    b.view.put({ scope: 'cluster', kind: 'task', id: 't1', value: taskValue('n2') })
+    a.view.compare('cluster', 'n2', b.view.digest('cluster'))
+    expect(a.view.need('cluster')).toBe(1)
+    a.view.setLiveness('n2', 'dead', a.clock.now())
+    expect(a.view.need('cluster')).toBe(0)
+  })
+})
+
+describe('own history', () => {
+  it('keeps five ended tasks a slot, and none of a service that is gone', async () => {
+    const net = createNet()
+    const a = await net.add('n1')
+    a.view.put({ scope: 'cluster', kind: 'service', id: 's1', value: serviceValue('web') })
+    for (let i = 0; i < 9; i++) {
+      a.view.put({
+        scope: 'cluster',
+        kind: 'task',
+        id: `t${i}`,
+        value: taskValue('n1', { state: 'failed', created: { ms: i, counter: 0, node: 'n1' } }),
+      })
+    }
+    a.view.put({ scope: 'cluster', kind: 'task', id: 'live', value: taskValue('n1') })
+    a.janitor.sweep()
+    expect([...a.view.tasks.keys()].sort()).toEqual(['live', 't4', 't5', 't6', 't7', 't8'])
+    a.view.put({ scope: 'cluster', kind: 'service', id: 's1', value: null })
+    a.janitor.sweep()
+    expect([...a.view.tasks.keys()]).toEqual(['live'])
+  })
+})
+
+function nameOf(stamped: unknown): string {
+  return (stamped as { value: { spec?: { Name: string } } } | undefined)?.value.spec?.Name ?? '-'
+}
+
+function order(_: string, value: unknown): unknown {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return value
+  return Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
+}
