@@ -250,7 +250,7 @@ export interface Attachment {
   readonly ports: readonly AttachmentPort[]
   /** The task's own resolver, address:port. */
   readonly resolver: string | undefined
-  /** Path of a hosts file kept up to date for this task, to be bound over /etc/hosts. */
+  /** Path of a hosts file kept up to date for this task, to be bound over /etc/hosts; so written in place, never replaced by a rename. */
   readonly hostsFile: string | undefined
 }
 

@@ -38,7 +38,7 @@ export function runCommand(command: Command, clock: Clock): Promise<Outcome> {
     const child = begin(program, args, command)
     if (child instanceof Error) return resolve({ code: 126, output: reasonOf(child) })
     const cancel = clock.after(command.timeoutMs, () => end(-1))
-    // 'exit' and not 'close': what the command left running may hold its output open for ever.
+    // 'exit' and not 'close': what the command left running is only now ended.
     child.once('exit', (code, signal) => end(code ?? 128 + signalOf(signal)))
     child.once('error', (error) => {
       chunks.push(Buffer.from(reasonOf(error)))
@@ -53,15 +53,20 @@ export function runCommand(command: Command, clock: Clock): Promise<Outcome> {
       over = true
       cancel()
       if (child.pid !== undefined) killGroup(child.pid)
-      // One turn later what it wrote before its exit has been read.
-      setImmediate(() => {
+      const answer = () => {
+        cancelWait()
         child.stdout?.destroy()
         child.stderr?.destroy()
         resolve({ code, output: code === -1 ? `${output()}Took more than ${command.timeoutMs} ms` : output() })
-      })
+      }
+      const cancelWait = clock.after(LAST_WORDS_MS, answer)
+      child.once('close', answer)
     }
   })
 }
+
+/** 100 ms: for what was written before the end to be read. What escaped the group may hold the output open for ever. */
+const LAST_WORDS_MS = 100
 
 function begin(program: string, args: readonly string[], command: Command): ReturnType<typeof spawn> | Error {
   try {
