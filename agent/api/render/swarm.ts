@@ -70,7 +70,7 @@ export function renderInfo(context: ApiContext) {
     DefaultRuntime: self?.record.value.runtimes[0] ?? 'process',
     LiveRestoreEnabled: true,
     ExperimentalBuild: false,
-    Plugins: { Volume: [], Network: ['overlay'], Authorization: null, Log: ['local'] },
+    Plugins: { Volume: [], Network: ['overlay'], Authorization: [], Log: ['local'] },
     Warnings: [...context.health().warnings],
     Swarm: {
       NodeID: view.self,

@@ -32,9 +32,10 @@ export function admitNewService(
   identity: { readonly id: ServiceId; readonly created: Version; readonly fallbackName: string },
   { view, nowMs }: Admission,
 ): ServiceValue | Fault {
-  const read = readSpec(serviceSpecSchema, 'service', raw)
+  // Docker's client leaves the name out to have one made up.
+  const read = readSpec(serviceSpecSchema.partial({ Name: true }), 'service', raw)
   if (read instanceof Fault) return read
-  const named = read.Name === '' ? { ...read, Name: identity.fallbackName } : read
+  const named = { ...read, Name: read.Name === undefined || read.Name === '' ? identity.fallbackName : read.Name }
   const refused = checkSpec(named) ?? checkNameFree(view, named.Name)
   if (refused !== undefined) return refused
   const spec = withNetworkIds(view, named)
