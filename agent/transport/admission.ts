@@ -53,17 +53,17 @@ export const transportTimes: Readonly<Record<Preset, TransportTimes>> = {
     watchdogMs: 1_000,
   },
   lan: {
-    dialMs: 3_000,
-    helloMs: 4_000,
+    dialMs: 2_500,
+    helloMs: 2_500,
     redialMinMs: 500,
     redialMaxMs: 10_000,
     higherWaitsMs: 3_000,
     watchdogMs: 2_000,
   },
-  // Three round trips of 300 ms and one lost SYN (1 s, then 2 s) fit in.
+  // Five round trips of 300 ms and one lost SYN (1 s) fit into a dial. Dial and hello together end within the 5 s in which a join says what is wrong.
   wan: {
-    dialMs: 4_000,
-    helloMs: 4_500,
+    dialMs: 2_500,
+    helloMs: 2_500,
     redialMinMs: 1_000,
     redialMaxMs: 30_000,
     higherWaitsMs: 6_000,

@@ -11,8 +11,8 @@ import { multiaddrText } from './advertise.ts'
 import { type DialFailure, dialFailureOf, type JoinProblem, problemOf } from './diagnose.ts'
 import { redialDelayMs } from './dialer.ts'
 import { ownVersion, type Welcome } from './hello.ts'
-import type { DialResult } from './link.ts'
 import { defaultPort, type Place, placeOf } from './place.ts'
+import type { Reached } from './reach.ts'
 
 export interface JoinRequest {
   /** Multiaddrs with or without `/p2p/…`, `host:port`, or a bare host. */
@@ -43,7 +43,7 @@ export interface JoinOptions {
   readonly random: Random
   readonly times: TransportTimes
   readonly ownPort: number
-  readonly dial: (addresses: readonly string[], secret: Uint8Array | undefined) => Promise<DialResult>
+  readonly dial: (addresses: readonly string[], secret: Uint8Array | undefined) => Promise<Reached>
   readonly known: () => readonly KnownMember[]
   readonly connected: () => boolean
   readonly joined: (welcome: Welcome, by: NodeId) => Joined
@@ -102,7 +102,7 @@ export function join(options: JoinOptions): Joining {
 
   async function attempt(addresses: readonly string[]): Promise<DialFailure | undefined> {
     if (stopped || addresses.length === 0) return undefined
-    let result: DialResult
+    let result: Reached
     try {
       result = await options.dial(addresses, request.secret)
     } catch (error) {
@@ -111,7 +111,7 @@ export function join(options: JoinOptions): Joining {
     if (result.kind === 'failed') return result.failure
     if (!admitted && !stopped) {
       admitted = true
-      settle(options.joined(result.welcome, result.link.peer.node))
+      settle(options.joined(result.welcome, result.peer.node))
     }
     return undefined
   }

@@ -7,10 +7,8 @@
 import type { Connection } from '@libp2p/interface'
 import type { NodeId } from '../../protocol/ids.ts'
 import type { Clock, Disconnect } from '../world.ts'
-import type { DialFailure } from './diagnose.ts'
 import { encodeFrame, type Frame, frameKinds } from './frames.ts'
 import type { OpenLink, Peer } from './handshake.ts'
-import type { Welcome } from './hello.ts'
 import { type Requests, requests } from './requests.ts'
 
 export interface LinkOptions {
@@ -38,10 +36,6 @@ export interface Link {
   run(): void
   end(why: string): void
 }
-
-export type DialResult =
-  | { readonly kind: 'open'; readonly link: Link; readonly welcome: Welcome }
-  | { readonly kind: 'failed'; readonly failure: DialFailure }
 
 export function createLink(options: LinkOptions): Link {
   const { connection, open } = options

@@ -5,31 +5,24 @@
  * `Admission` at each step and kept nowhere here, except what this process has checked itself: certificates shown with messages.
  */
 import { networkInterfaces } from 'node:os'
-import type { Connection, PeerId, Stream } from '@libp2p/interface'
-import { multiaddr } from '@multiformats/multiaddr'
+import type { Connection, Stream } from '@libp2p/interface'
 import type { NodeId } from '../../protocol/ids.ts'
 import { assert, fault, reasonOf } from '../fault.ts'
-import { checkCertificate } from '../trust/certificate.ts'
-import { type Identity, nodeIdOf } from '../trust/identity.ts'
+import type { Identity } from '../trust/identity.ts'
 import type { Cancel, Clock, Disconnect, Log, Random, Transport, TransportHandlers } from '../world.ts'
-import type { Admission, KnownMember, TransportTimes } from './admission.ts'
+import type { Admission, TransportTimes } from './admission.ts'
 import { advertised, portOf } from './advertise.ts'
-import { type DialFailure, dialFailureOf } from './diagnose.ts'
+import type { DialFailure } from './diagnose.ts'
 import { type Dialer, dialer } from './dialer.ts'
 import { type Gossip, topics } from './gossip.ts'
-import {
-  type DialerWish,
-  type HelloContext,
-  helloAsAccepter,
-  helloAsDialer,
-  type OpenLink,
-  type Peer,
-} from './handshake.ts'
+import { type DialerWish, type HelloContext, helloAsAccepter, type OpenLink, type Peer } from './handshake.ts'
 import type { Standing } from './hello.ts'
 import { type Joined, type Joining, type JoinRequest, join } from './join.ts'
+import { knownMembers } from './known.ts'
 import { listeningOn, type Started, startLibp2p } from './libp2p.ts'
-import { createLink, type DialResult, type Link } from './link.ts'
-import { keepsNew, meshPeers } from './mesh.ts'
+import { createLink, type Link } from './link.ts'
+import { keepsNew } from './mesh.ts'
+import { controlProtocol, dialBack, failed, peerOf, type Reached, reach } from './reach.ts'
 import { watchdog } from './watchdog.ts'
 
 export interface TransportOptions {
@@ -65,8 +58,6 @@ export interface Libp2pTransport extends Transport {
   counters(): ReadonlyMap<string, number>
 }
 
-export const controlProtocol = '/grapevine/control'
-
 /** 60 s: by then the member record of a newcomer is everywhere, by sync if not by gossip. */
 const introductionMs = 60_000
 /** A link that lost against another of the same pair lives on for requests under way. */
@@ -77,18 +68,15 @@ const retireMs = 2_000
  */
 const dyingMs = 15
 const dyingTurns = 5
-
-/** Writers known by a certificate that came with a message; a cluster has fewer newcomers a minute. */
-const vouchedMax = 2_000
+/** 200 ms: a time-out is no reset, and a frozen process must not cost five of them. */
+const dyingFailMs = 200
 
 export function createTransport(options: TransportOptions): Libp2pTransport {
   const { identity, admission, clock, times, log } = options
   const self = identity.nodeId
   const links = new Map<NodeId, Link>()
-  const vouched = new Set<NodeId>()
-  /** Members told by the node that admitted us, until the state knows them. */
-  const told = new Map<NodeId, KnownMember>()
-  const dialling = new Map<NodeId, Promise<DialResult>>()
+  const known = knownMembers(self, options.cluster, admission)
+  const dialling = new Map<NodeId, Promise<Reached>>()
   const counts = new Map<string, number>()
   const cancels = new Set<Cancel>()
   let certificate = options.certificate
@@ -107,7 +95,7 @@ export function createTransport(options: TransportOptions): Libp2pTransport {
     build: options.build,
     standing,
     listen: listening,
-    dialBack,
+    dialBack: async (peer, addresses) => dialBack(peer, addresses, running().node, times),
   }
 
   async function start(given: TransportHandlers): Promise<void> {
@@ -129,7 +117,7 @@ export function createTransport(options: TransportOptions): Libp2pTransport {
     gossip = topics({
       gossip: started.gossip,
       introduction: () => (clock.now() < introduceUntilMs ? certificate : undefined),
-      accepts,
+      accepts: (writer, shown) => (links.has(writer) && !admission.isRemoved(writer)) || known.accepts(writer, shown),
       onMessage: (topic, from, bytes) => {
         if (certificate === undefined) count('messages before admission')
         else handlers?.onMessage(topic, from, bytes)
@@ -172,28 +160,8 @@ export function createTransport(options: TransportOptions): Libp2pTransport {
     return { cluster: options.cluster, certificate, admission }
   }
 
-  function known(node: NodeId): KnownMember | undefined {
-    return admission.members().find((member) => member.node === node) ?? told.get(node)
-  }
-
   function missing(): readonly NodeId[] {
-    if (certificate === undefined) return []
-    const everyone = new Set(admission.members().map((member) => member.node))
-    for (const node of told.keys()) everyone.add(node)
-    return meshPeers(self, [...everyone]).filter((node) => !links.has(node) && !admission.isRemoved(node))
-  }
-
-  function accepts(writer: NodeId, shown: Uint8Array | undefined): boolean {
-    if (admission.isRemoved(writer)) return false
-    if (admission.isMember(writer) || links.has(writer) || vouched.has(writer) || told.has(writer)) return true
-    if (shown === undefined) return false
-    const { cluster } = options
-    const isRemoved = (node: NodeId) => admission.isRemoved(node)
-    const checked = checkCertificate(shown, { cluster, node: writer, isRemoved, isMember: () => false })
-    if (!checked.ok) return false
-    if (vouched.size >= vouchedMax) vouched.clear()
-    vouched.add(writer)
-    return true
+    return certificate === undefined ? [] : known.wanted().filter((node) => !links.has(node))
   }
 
   /** Connections that do not complete a hello are closed: a stranger costs a socket for some seconds. */
@@ -237,7 +205,7 @@ export function createTransport(options: TransportOptions): Libp2pTransport {
     cancels.add(cancel)
   }
 
-  function adopt(peer: Peer, connection: Connection, open: OpenLink, dialledBy: NodeId): Link {
+  function adopt(peer: Peer, connection: Connection, open: OpenLink, dialledBy: NodeId): void {
     const link = createLink({
       peer,
       connection,
@@ -258,7 +226,6 @@ export function createTransport(options: TransportOptions): Libp2pTransport {
     else if (old === undefined || keepsNew({ low }, old, link)) take(link, old)
     else retire(link)
     link.run()
-    return link
   }
 
   function take(link: Link, old: Link | undefined): void {
@@ -302,98 +269,45 @@ export function createTransport(options: TransportOptions): Libp2pTransport {
   async function dial(node: NodeId): Promise<'connected' | 'refused' | 'unreachable'> {
     for (let turn = 1; ; turn++) {
       if (links.has(node)) return 'connected'
+      const beganMs = clock.now()
       const result = await connect(node)
       if (result.kind === 'open') return 'connected'
       const { kind } = result.failure
       if (kind === 'refused') return 'refused'
-      if ((kind !== 'reset' && kind !== 'silent') || turn === dyingTurns) return 'unreachable'
+      const cutOff = (kind === 'reset' || kind === 'silent') && clock.now() - beganMs < dyingFailMs
+      if (!cutOff || turn === dyingTurns) return 'unreachable'
       await new Promise<void>((resolve) => void clock.after(dyingMs, resolve))
     }
   }
 
   /** One dial of a member at a time: callers in between get its result. */
-  function connect(node: NodeId): Promise<DialResult> {
-    const running = dialling.get(node)
-    if (running !== undefined) return running
-    const member = known(node)
-    if (member === undefined || started === undefined || certificate === undefined) {
+  function connect(node: NodeId): Promise<Reached> {
+    const under = dialling.get(node)
+    if (under !== undefined) return under
+    const member = known.find(node)
+    if (member === undefined || certificate === undefined || stopping) {
       return Promise.resolve(failed({ kind: 'no-route', detail: 'its address is not known' }))
     }
     const addresses = member.listen.map((address) => `${address}/p2p/${member.peerId}`)
-    const made = dialAddresses(addresses, { fresh: false, secret: undefined }).finally(() => dialling.delete(node))
-    void made.then(({ kind }) => kind === 'failed' && count('dials failed'))
+    const made = dialAndAdopt(addresses, { fresh: false, secret: undefined }).finally(() => dialling.delete(node))
     dialling.set(node, made)
     return made
   }
 
-  async function dialAddresses(addresses: readonly string[], wish: DialerWish): Promise<DialResult> {
-    let reached = false
-    let connection: Connection
-    try {
-      assert(started !== undefined, 'a transport dials after its start')
-      connection = await started.node.dial(
-        addresses.map((address) => multiaddr(address)),
-        {
-          // Without it libp2p hands out a connection that is being closed, or the peer's own before its hello.
-          force: true,
-          signal: AbortSignal.timeout(times.dialMs),
-          onProgress: (event) => {
-            if (event.type.startsWith('upgrader:')) reached = true
-          },
-        },
-      )
-    } catch (error) {
-      return failed(dialFailureOf(error, reached))
+  async function dialAndAdopt(addresses: readonly string[], wish: DialerWish): Promise<Reached> {
+    const result = await reach(addresses, wish, { node: running().node, times, hello })
+    if (result.kind === 'failed') {
+      count('dials failed')
+      return result
     }
-    try {
-      return await greet(connection, wish)
-    } catch (error) {
-      connection.abort(new Error('the hello failed'))
-      return failed({ kind: 'silent', detail: reasonOf(error) })
-    }
-  }
-
-  async function greet(connection: Connection, wish: DialerWish): Promise<DialResult> {
-    const peer = peerOf(connection.remotePeer)
-    if (peer === undefined) {
-      connection.abort(new Error('no Ed25519 key'))
-      return failed({ kind: 'silent', detail: 'its key is not of type Ed25519' })
-    }
-    const stream = await connection.newStream(controlProtocol, { signal: AbortSignal.timeout(times.helloMs) })
-    const outcome = await helloAsDialer(stream, peer, wish, hello)
-    if (outcome.kind === 'failed') {
-      connection.abort(new Error('no admission'))
-      return outcome
-    }
-    if (outcome.welcome.certificate !== undefined) {
-      const { cluster } = options
-      const trusting = { isRemoved: () => false, isMember: () => true }
-      const checked = checkCertificate(outcome.welcome.certificate, { cluster, node: self, ...trusting })
-      if (!checked.ok) {
-        connection.abort(new Error('a certificate that is not valid'))
-        return failed({ kind: 'distrust', reason: 'bad-certificate' })
-      }
-      certificate ??= Uint8Array.from(outcome.welcome.certificate)
+    const { welcome } = result
+    if (certificate === undefined && welcome.certificate !== undefined) {
+      certificate = Uint8Array.from(welcome.certificate)
       introduceUntilMs = clock.now() + introductionMs
     }
-    for (const member of outcome.welcome.members ?? []) if (member.node !== self) told.set(member.node, member)
-    return { kind: 'open', link: adopt(peer, connection, outcome.link, self), welcome: outcome.welcome }
-  }
-
-  async function dialBack(peer: Peer, listen: readonly string[]): Promise<string | undefined> {
-    const addresses = listen.slice(0, 8).map((address) => `${address}/p2p/${peer.peerId}`)
-    if (addresses.length === 0 || started === undefined) return 'it names no address'
-    try {
-      const signal = AbortSignal.timeout(Math.min(times.dialMs, times.helloMs * 0.6))
-      const connection = await started.node.dial(
-        addresses.map((address) => multiaddr(address)),
-        { force: true, signal },
-      )
-      connection.close().catch(() => connection.abort(new Error('dial-back')))
-      return undefined
-    } catch (error) {
-      return `tried ${listen.join(', ')}: ${dialFailureOf(error, false).kind}`
-    }
+    known.tell(welcome.members ?? [])
+    adopt(result.peer, result.connection, result.link, self)
+    return result
   }
 
   // ---- the rest of Transport ----
@@ -406,8 +320,7 @@ export function createTransport(options: TransportOptions): Libp2pTransport {
 
   function refresh(): void {
     for (const [node, link] of [...links]) if (admission.isRemoved(node)) link.end('removed from the cluster')
-    for (const node of [...told.keys()]) if (admission.isMember(node) || admission.isRemoved(node)) told.delete(node)
-    for (const node of [...vouched]) if (admission.isMember(node)) vouched.delete(node)
+    known.refresh()
     keeper?.refresh()
   }
 
@@ -428,17 +341,22 @@ export function createTransport(options: TransportOptions): Libp2pTransport {
       random: options.random,
       times,
       ownPort: portOf(listening()[0] ?? '') ?? 0,
-      dial: (addresses, secret) => dialAddresses(addresses, { fresh: true, secret }),
+      dial: (addresses, secret) => dialAndAdopt(addresses, { fresh: true, secret }),
       known: () => admission.members(),
       connected: () => links.size > 0,
       joined: (welcome, by): Joined => {
         assert(certificate !== undefined, 'who was welcomed has a certificate')
         keeper?.refresh()
-        return { certificate, seed: welcome.seed, members: [...told.values()], by }
+        return { certificate, seed: welcome.seed, members: known.told(), by }
       },
       log,
     })
     return joining
+  }
+
+  function running(): Started {
+    assert(started !== undefined, 'a transport connects after its start')
+    return started
   }
 
   function count(what: string): void {
@@ -464,19 +382,9 @@ export function createTransport(options: TransportOptions): Libp2pTransport {
   }
 }
 
-function failed(failure: DialFailure): DialResult {
-  return { kind: 'failed', failure }
-}
-
 function failureWord(failure: DialFailure): string {
   if (failure.kind === 'refusal') return failure.refusal.reason
   return failure.kind === 'distrust' ? failure.reason : failure.kind
-}
-
-function peerOf(peerId: PeerId): Peer | undefined {
-  if (peerId.type !== 'Ed25519') return undefined
-  const publicKey = peerId.publicKey.raw
-  return { node: nodeIdOf(publicKey), peerId: peerId.toString(), publicKey }
 }
 
 function startFault(error: unknown, listen: readonly string[]): Error {
