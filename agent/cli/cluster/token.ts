@@ -24,7 +24,7 @@ export async function token(call: Call): Promise<number> {
     const ends = Date.parse(issued.expires ?? '')
     const limit = Number.isNaN(ends)
       ? 'until it is revoked'
-      : `for ${humanDuration(ends - call.io.now()).toLowerCase()}`
+      : `for ${humanDuration(Math.ceil((ends - call.io.now()) / 1000) * 1000).toLowerCase()}`
     call.io.out.write(
       `To add a machine to this cluster, run there (the token admits ${limit}):\n\n    ${issued.join}\n\n`,
     )

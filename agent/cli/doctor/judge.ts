@@ -33,7 +33,8 @@ function agent({ agentRuns, socket }: Facts): Finding {
   return agentRuns ? fine('agent') : wrong('agent', `none answers at unix://${socket}`, 'Start one with: vine agent')
 }
 
-function ports({ port, portError, meshError }: Facts): Finding {
+function ports({ agentRuns, port, portError, meshError }: Facts): Finding {
+  if (agentRuns) return fine('ports')
   const bad = [
     ...(portError === undefined ? [] : [{ number: port, use: 'members', error: portError }]),
     ...(meshError === undefined ? [] : [{ number: port + 1, use: 'the mesh', error: meshError }]),

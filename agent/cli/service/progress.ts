@@ -61,7 +61,7 @@ async function look(call: Call, id: string) {
 }
 
 function waiting(leftMs: number): string {
-  return `Waiting ${Math.floor(leftMs / 1000) + 1} seconds to verify that tasks are stable...`
+  return `Waiting ${Math.max(Math.ceil(leftMs / 1000), 1)} seconds to verify that tasks are stable...`
 }
 
 function continuing(name: string): string {
@@ -78,7 +78,8 @@ function painter(out: Screen): (lines: readonly Line[]) => void {
   let drawn = 0
   return (lines) => {
     if (!out.isTTY) {
-      for (const { id, text } of lines) if (before.get(id) !== text) out.write(`${id}: ${text}\n`)
+      for (const { id, text } of lines)
+        if (text !== '' && before.get(id) !== text) out.write(`${id}: ${text.trimEnd()}\n`)
       for (const { id, text } of lines) before.set(id, text)
       return
     }

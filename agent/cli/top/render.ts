@@ -61,12 +61,14 @@ function bodyLines({ sections, changes, atMs }: Picture, choice: Choice, size: S
     blocks.map((block) => block.lines.length),
     choice.focus,
   )
+  const spare = room - blocks.length - heights.reduce((sum, height) => sum + height, 0)
+  const airy = spare >= blocks.length
   return blocks.flatMap(({ heading, lines, scroll }, i) => {
     const height = heights[i] ?? 0
     const from = Math.min(scroll, Math.max(lines.length - height, 0))
     const count = lines.length > height ? `${heading}   (${from + 1}-${from + height} of ${lines.length})` : heading
     const shown = lines.slice(from, from + height)
-    return [count, ...shown.map(({ text, mark }) => (size.colour && mark ? tint(mark, cut(text, size.columns)) : text))]
+    return [...(airy ? [''] : []), count, ...shown.map(({ text, mark }) => (size.colour && mark ? tint(mark, cut(text, size.columns)) : text))]
   })
 }
 
