@@ -5,7 +5,7 @@
 import { lookup } from 'node:dns/promises'
 import type { NodeId } from '../../protocol/ids.ts'
 import { reasonOf } from '../fault.ts'
-import type { Cancel, Clock, Log, Random } from '../world.ts'
+import type { Cancel, Clock, Random } from '../world.ts'
 import type { KnownMember, TransportTimes } from './admission.ts'
 import { multiaddrText } from './advertise.ts'
 import { type DialFailure, dialFailureOf, type JoinProblem, problemOf } from './diagnose.ts'
@@ -47,7 +47,6 @@ export interface JoinOptions {
   readonly known: () => readonly KnownMember[]
   readonly connected: () => boolean
   readonly joined: (welcome: Welcome, by: NodeId) => Joined
-  readonly log: Log
 }
 
 /** Addresses tried at the same time: a list of a whole cluster must not cost a whole second of handshakes. */

@@ -131,7 +131,10 @@ export function createTransport(options: TransportOptions): Libp2pTransport {
       everyMs: times.watchdogMs,
       links: () => links.values(),
       reopen: (connection) => started?.gate.open(connection),
-      healed: (direction) => count(`gossip healed ${direction}`),
+      healed: (direction) => {
+        count(`gossip healed ${direction}`)
+        log.info(`A gossip stream was missing and is opened again (${direction})`)
+      },
     })
     cancels.add(stopWatch)
     keeper = dialer({
@@ -192,7 +195,9 @@ export function createTransport(options: TransportOptions): Libp2pTransport {
       adopt(peer, connection, outcome.link, peer.node)
       return
     }
-    count(`hellos refused: ${failureWord(outcome.failure)}`)
+    const reason = failureWord(outcome.failure)
+    count(`hellos refused: ${reason}`)
+    log.debug(`A node was not let in: ${reason}`, { node: peer.node, address: connection.remoteAddr.toString() })
     closeSoon(connection)
   }
 
@@ -349,7 +354,6 @@ export function createTransport(options: TransportOptions): Libp2pTransport {
         keeper?.refresh()
         return { certificate, seed: welcome.seed, members: known.told(), by }
       },
-      log,
     })
     return joining
   }

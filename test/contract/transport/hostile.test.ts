@@ -1,20 +1,16 @@
 // Garbage on every surface that a stranger or a broken member can reach: nothing crashes, and a good node goes on being served.
 import { createConnection } from 'node:net'
-import { privateKeyFromRaw } from '@libp2p/crypto/keys'
 import type { Connection } from '@libp2p/interface'
-import { noise } from '@libp2p/noise'
-import { tcp } from '@libp2p/tcp'
-import { yamux } from '@libp2p/yamux'
 import { multiaddr } from '@multiformats/multiaddr'
-import { createLibp2p, type Libp2p } from 'libp2p'
+import type { Libp2p } from 'libp2p'
 import { afterEach, describe, expect, test } from 'vitest'
 import { encodeFrame, frameKinds } from '../../../agent/transport/frames.ts'
 import { controlProtocol } from '../../../agent/transport/reach.ts'
-import { clusterTag } from '../../../agent/trust/certificate.ts'
 import { createIdentity, type Identity } from '../../../agent/trust/identity.ts'
 import { encode } from '../../../protocol/codec.ts'
 import { until } from '../../until.ts'
 import { admitted, type LibStation, libp2pCluster } from './stations.ts'
+import { strangerNode } from './stranger.ts'
 
 const closers: (() => unknown)[] = []
 const uncaught: unknown[] = []
@@ -57,15 +53,8 @@ async function stillServes(a: LibStation, b: LibStation): Promise<void> {
   expect(Buffer.from(answer).toString()).toBe('still here')
 }
 
-/** A libp2p of its own in the same cluster's wire, which says what it likes. */
 async function stranger(cluster: string, identity: Identity): Promise<Libp2p> {
-  const node = await createLibp2p({
-    privateKey: privateKeyFromRaw(Buffer.concat([identity.seed, identity.publicKey])),
-    transports: [tcp()],
-    connectionEncrypters: [noise({ prologueBytes: clusterTag(cluster) })],
-    streamMuxers: [yamux()],
-    connectionMonitor: { enabled: false },
-  })
+  const node = await strangerNode(cluster, identity)
   closers.push(() => node.stop())
   return node
 }

@@ -1,17 +1,23 @@
 import { createServer } from 'node:net'
+import { multiaddr } from '@multiformats/multiaddr'
 import { afterEach, describe, expect, test } from 'vitest'
 import type { JoinProblem } from '../../../agent/transport/diagnose.ts'
+import { encodeFrame, frameKinds } from '../../../agent/transport/frames.ts'
 import type { Joined } from '../../../agent/transport/join.ts'
+import { controlProtocol } from '../../../agent/transport/reach.ts'
 import { foundCluster } from '../../../agent/trust/certificate.ts'
 import { createIdentity, type Identity } from '../../../agent/trust/identity.ts'
 import { tokenHash, tokenId } from '../../../agent/trust/token.ts'
 import { until } from '../../until.ts'
 import { type LibStation, memberOf, type Registry, registry, type StationOptions, station } from './stations.ts'
+import { strangerNode } from './stranger.ts'
 
 const secret = new Uint8Array(32).fill(9)
 const made: LibStation[] = []
+const others: (() => unknown)[] = []
 
 afterEach(async () => {
+  await Promise.all(others.splice(0).map((close) => close()))
   await Promise.all(made.splice(0).map(({ transport }) => transport.stop()))
 })
 
@@ -196,6 +202,31 @@ describe('a join that does not work says within 5 s which it is', () => {
       kind: 'port-closed',
       fix: expect.stringContaining('--advertise'),
     })
+  })
+
+  test('another version of the protocol, told by either side', async () => {
+    const { cluster, first } = await founded()
+    const old = await strangerNode(cluster)
+    others.push(() => old.stop())
+    // As accepter: the node of another version answers with its own first byte.
+    await old.handle(controlProtocol, (stream) => {
+      stream.addEventListener('message', () => void stream.send(encodeFrame(frameKinds.hello, Uint8Array.of(9, 0))), {
+        once: true,
+      })
+    })
+    const address = old.getMultiaddrs()[0]!.toString()
+    const problem = await problemOf(tryJoin(await joinerOf(cluster), [address]))
+    expect(problem).toMatchObject({
+      kind: 'version',
+      sentence: expect.stringContaining('speaks protocol version 9, this agent 1'),
+    })
+    // As dialer: it hears our version in a refusal.
+    const connection = await old.dial(multiaddr(addressOf(first)))
+    const stream = await connection.newStream(controlProtocol)
+    const heard: Uint8Array[] = []
+    stream.addEventListener('message', ({ data }) => heard.push(data.subarray()))
+    stream.send(encodeFrame(frameKinds.hello, Uint8Array.of(9, 0)))
+    await until(() => Buffer.concat(heard).includes('version'), { deadlineMs: 3_000, what: 'the refusal' })
   })
 
   test('the other is not a member itself yet', async () => {
