@@ -11,6 +11,7 @@ import type { Member, View } from '../view.ts'
 import type { Wanted } from '../wanted.ts'
 import {
   emptyRoom,
+  hasResources,
   noSuitableNode,
   occupy,
   type Refusal,
@@ -132,12 +133,18 @@ export function choose(cluster: Cluster, who: Applicant, slot: Slot, among?: rea
   return { node, eligible, why: node === undefined ? noSuitableNode(counts, errors) : 'fewest tasks' }
 }
 
-/** Why the node may not take one more slot of the service now. */
+/** Why the node may not take one more slot of the service now: the first filter that refuses, in Swarm's order. */
 export function refuses(cluster: Cluster, who: Applicant, node: number): Refusal | undefined {
   const { refusals, rejected } = who.judge()
   const room = cluster.rooms[node] as Room
-  const refusal = refusals[node] ?? refusesMore(who.wanted, room, who.copies[node] ?? 0)
-  return refusal ?? (rejected.has(room.member.id) ? 'rejected' : undefined)
+  const refusal = refusals[node]
+  if (refusal === 'ready') return refusal
+  if (!hasResources(who.wanted, room)) return 'resources'
+  return (
+    refusal ??
+    refusesMore(who.wanted, room, who.copies[node] ?? 0) ??
+    (rejected.has(room.member.id) ? 'rejected' : undefined)
+  )
 }
 
 /** Rendezvous hash of a slot, to be scored against nodes' hashes. */

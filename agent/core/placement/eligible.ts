@@ -77,9 +77,8 @@ export function refusesKind(wanted: Wanted, member: Member): Refusal | undefined
   return undefined
 }
 
-/** What changes as slots are given out. `copies`: slots of this service on the node so far. */
+/** What else changes as slots are given out. `copies`: slots of this service on the node so far. */
 export function refusesMore(wanted: Wanted, room: Room, copies: number): Refusal | undefined {
-  if (!hasResources(wanted, room)) return 'resources'
   if (hostPorts(wanted).some((port) => room.hostPorts.has(port))) return 'host-port'
   if (wanted.maxPerNode > 0 && copies >= wanted.maxPerNode) return 'max-per-node'
   return undefined

@@ -1,0 +1,155 @@
+// The smaller decisions around placement: constraints, templates, health, partitions, stays, sentences.
+import { expect, test } from 'vitest'
+import { afterProbe, healthCommand, startHealth } from '../../../agent/core/health.ts'
+import { meetsConstraints, parseConstraint } from '../../../agent/core/placement/constraints.ts'
+import { sideOf, startBudget } from '../../../agent/core/placement/partition.ts'
+import { hasStayed, noteStays } from '../../../agent/core/placement/stays.ts'
+import { expand } from '../../../agent/core/templates.ts'
+import type { Liveness } from '../../../agent/core/view.ts'
+import { explain } from '../../../agent/core/why.ts'
+import { member, service, task, view } from './build.ts'
+
+const node = member('n1', {
+  labels: { Zone: 'East' },
+  value: { engineLabels: { gpu: 'yes' }, addresses: ['192.0.2.7'] },
+})
+
+test.for([
+  ['node.labels.Zone==east', true],
+  ['node.labels.zone==east', false],
+  ['node.labels.none!=x', true],
+  ['node.labels.none==x', false],
+  ['engine.labels.gpu == yes', true],
+  ['NODE.ID==N1', true],
+  ['node.hostname!=n1', false],
+  ['node.role==manager', true],
+  ['node.platform.os==linux', true],
+  ['node.ip==192.0.2.0/24', true],
+  ['node.ip==192.0.2.8', false],
+  ['node.ip!=192.0.2.8', true],
+  ['not a constraint', false],
+] as const)('constraint %s: %s', ([text, meets]) => {
+  expect(meetsConstraints([text], node)).toBe(meets)
+})
+
+test.for(['node.labels.a=b', 'zone==a', 'node.labels.==a', 'node.id==', 'node.id>5'])(
+  'constraint %s is refused',
+  (text) => {
+    expect(typeof parseConstraint(text)).toBe('string')
+  },
+)
+
+const context = {
+  service: { id: 'sid', name: 'web', labels: { 'com.acme': 'x' } },
+  node: { id: 'nid', hostname: 'host', os: 'linux', arch: 'amd64' },
+  task: { id: 'tid', name: 'web.2.tid', slot: '2', address: '127.0.0.1', port: 4000 },
+}
+
+test.for([
+  ['{{.Service.Name}}-{{ .Task.Slot }}', 'web-2'],
+  ['{{.Node.Hostname}} {{.Node.ID}} {{.Node.Platform.OS}}', 'host nid linux'],
+  ['http://{{.Task.Address}}:{{.Task.Port}}/', 'http://127.0.0.1:4000/'],
+  ['{{index .Service.Labels "com.acme"}}{{.Service.Labels.none}}', 'x'],
+  ['f({{a:1}}) ${x} {{ 5 }}', 'f({{a:1}}) ${x} {{ 5 }}'],
+])('template %s becomes %s', ([text = '', expanded]) => {
+  expect(expand(text, context)).toBe(expanded)
+})
+
+test('a template with an unknown field is refused by name', () => {
+  expect(() => expand('{{.Service.Foo}}', context)).toThrow('unknown field in template {{.Service.Foo}}')
+})
+
+const check = {
+  test: ['CMD', 'true'],
+  intervalMs: 1000,
+  timeoutMs: 100,
+  retries: 2,
+  startPeriodMs: 0,
+  startIntervalMs: 100,
+}
+
+test('the first probe comes one interval after the start, failures in a row make unhealthy, one success healthy', () => {
+  const start = startHealth(check, 0)
+  expect(start).toMatchObject({ status: 'starting', nextAtMs: 1000 })
+  const once = afterProbe(check, start, { ok: false, nowMs: 1000 })
+  expect(once).toMatchObject({ status: 'starting', nextAtMs: 2000 })
+  const twice = afterProbe(check, once, { ok: false, nowMs: 2000 })
+  expect(twice.status).toBe('unhealthy')
+  expect(afterProbe(check, twice, { ok: true, nowMs: 3000 })).toMatchObject({ status: 'healthy', failures: 0 })
+})
+
+test('within the start period probes come at the start interval and failures do not count before the first success', () => {
+  const slow = { ...check, startPeriodMs: 5000 }
+  let state = startHealth(slow, 0)
+  expect(state.nextAtMs).toBe(100)
+  for (let i = 1; i < 40; i++) state = afterProbe(slow, state, { ok: false, nowMs: i * 100 })
+  expect(state).toMatchObject({ status: 'starting', failures: 0 })
+  state = afterProbe(slow, state, { ok: true, nowMs: 4000 })
+  expect(state).toMatchObject({ status: 'healthy', nextAtMs: 5000 })
+  state = afterProbe(slow, state, { ok: false, nowMs: 4500 })
+  state = afterProbe(slow, state, { ok: false, nowMs: 4600 })
+  expect(state.status).toBe('unhealthy')
+})
+
+test('a shell check runs in a shell, the other as it is', () => {
+  expect(healthCommand({ ...check, test: ['CMD-SHELL', 'a | b'] })).toEqual(['/bin/sh', '-c', 'a | b'])
+  expect(healthCommand({ ...check, test: ['CMD', 'a', 'b'] })).toEqual(['a', 'b'])
+})
+
+const sides = (livenesses: readonly Liveness[]) =>
+  sideOf(view({ members: livenesses.map((liveness, i) => member(`n${i}`, { liveness, sinceMs: i * 10 })) }))
+
+test.for<[readonly Liveness[], boolean, boolean]>([
+  [['alive', 'alive', 'dead'], false, true],
+  [['alive', 'dead', 'dead'], true, false],
+  [['alive', 'suspect', 'dead', 'dead'], false, true],
+  [['dead', 'dead', 'alive', 'alive'], false, false],
+  [['alive', 'left', 'left', 'left'], false, true],
+])('of %j: minority %s, prevails %s', ([livenesses, minority, prevails]) => {
+  expect(sides(livenesses)).toMatchObject({ minority, prevails })
+})
+
+test('a minority starts nothing at first, then four tasks or as many as it runs', () => {
+  const side = sides(['alive', 'dead', 'dead', 'dead'])
+  expect(side.minoritySinceMs).toBe(30)
+  const at = (nowMs: number) => ({ nowMs, minorityWaitMs: 10_000 })
+  expect(startBudget(side, at(10_029), { recent: 0, older: 0 })).toBe(0)
+  expect(startBudget(side, at(10_030), { recent: 1, older: 0 })).toBe(3)
+  expect(startBudget(side, at(10_030), { recent: 1, older: 9 })).toBe(8)
+  expect(startBudget(sides(['alive', 'alive']), at(0), { recent: 0, older: 0 })).toBe(Number.POSITIVE_INFINITY)
+})
+
+test('a node must stay twice as long each time that it goes early, and as at first after a long stay', () => {
+  const seen = (liveness: Liveness) => view({ members: [member('n1', { liveness })] })
+  const at = (nowMs: number) => ({ nowMs, firstMs: 30_000 })
+  let stays = noteStays(new Map(), seen('alive'), at(0))
+  expect(hasStayed(stays, 'n1', 29_999)).toBe(false)
+  expect(hasStayed(stays, 'n1', 30_000)).toBe(true)
+  stays = noteStays(stays, seen('dead'), at(31_000))
+  stays = noteStays(stays, seen('suspect'), at(32_000))
+  expect(hasStayed(stays, 'n1', 91_999)).toBe(false)
+  expect(hasStayed(stays, 'n1', 92_000)).toBe(true)
+  stays = noteStays(stays, seen('dead'), at(1_000_000))
+  stays = noteStays(stays, seen('alive'), at(1_000_001))
+  expect(hasStayed(stays, 'n1', 1_030_001)).toBe(true)
+})
+
+test('why: a slot says where it runs and why, or why nowhere', () => {
+  const web = service('web', { replicas: 2, template: { Placement: { MaxReplicas: 1 } } })
+  const members = [member('n1')]
+  const tasks = [task('t', web, { slot: '1', node: 'n1' })]
+  expect(explain(view({ members, services: [web], tasks }), web, 0)).toEqual([
+    {
+      slot: '1',
+      node: 'n1',
+      task: 't',
+      sentence: 'it runs on n1, with 1 task in all, and a running slot stays where it is',
+    },
+    {
+      slot: '2',
+      node: undefined,
+      task: undefined,
+      sentence: 'no suitable node (max replicas per node limit exceed on 1 node)',
+    },
+  ])
+})
