@@ -27,6 +27,7 @@ export interface Io {
 
 /** The process's own. */
 export function processIo(): Io {
+  process.stdout.on('error', endQuietly)
   return {
     out: screen(process.stdout),
     err: screen(process.stderr),
@@ -42,6 +43,12 @@ export function processIo(): Io {
       }
     },
   }
+}
+
+/** `vine events | head` closes the pipe: the reader has what it wanted. */
+function endQuietly(error: NodeJS.ErrnoException): void {
+  if (error.code !== 'EPIPE') throw error
+  process.exit(0)
 }
 
 function screen(stream: NodeJS.WriteStream): Screen {

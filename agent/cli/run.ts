@@ -15,7 +15,9 @@ import { tellFault } from './tell.ts'
 import { exit, UsageFault } from './usage.ts'
 
 /** Runs the words after `vine`. Never throws for a fault; a broken invariant passes through. */
-export async function run(argv: readonly string[], io: Io): Promise<number> {
+export async function run(words: readonly string[], io: Io): Promise<number> {
+  // `vine help service ls` is what some people type first.
+  const argv = words[0] === 'help' ? [...words.slice(1), '--help'] : words
   try {
     if (argv[0] === '__complete') return await completeWords(argv.slice(argv[1] === '--' ? 2 : 1), io)
     const parsed = await parse(argv, commands, await groupsFor(argv))

@@ -68,7 +68,11 @@ function bodyLines({ sections, changes, atMs }: Picture, choice: Choice, size: S
     const from = Math.min(scroll, Math.max(lines.length - height, 0))
     const count = lines.length > height ? `${heading}   (${from + 1}-${from + height} of ${lines.length})` : heading
     const shown = lines.slice(from, from + height)
-    return [...(airy ? [''] : []), count, ...shown.map(({ text, mark }) => (size.colour && mark ? tint(mark, cut(text, size.columns)) : text))]
+    return [
+      ...(airy ? [''] : []),
+      count,
+      ...shown.map(({ text, mark }) => (size.colour && mark ? tint(mark, cut(text, size.columns)) : text)),
+    ]
   })
 }
 

@@ -42,7 +42,10 @@ describe('without an agent', () => {
 
 describe('a wrong command line ends with 125', () => {
   test.each([
-    [['service', 'ls', '--fitler', 'x'], "unknown flag '--fitler' (did you mean --filter?)\nSee 'vine service ls --help'\n"],
+    [
+      ['service', 'ls', '--fitler', 'x'],
+      "unknown flag '--fitler' (did you mean --filter?)\nSee 'vine service ls --help'\n",
+    ],
     [['servic'], "unknown command 'servic' (did you mean service?)\nSee 'vine --help'\n"],
     [['service', 'lss'], "unknown command 'lss' (did you mean ls?)\nSee 'vine service --help'\n"],
     [['service', 'rm'], "missing required argument 'service'\nSee 'vine service rm --help'\n"],
@@ -82,7 +85,10 @@ describe('a wrong command line ends with 125', () => {
 
 describe('what the agent refuses', () => {
   test('is told as message and fix, and ends with 1', async () => {
-    const body = { message: 'port 8080/tcp is published by service "web"', fix: 'Choose another port, or remove service "web"' }
+    const body = {
+      message: 'port 8080/tcp is published by service "web"',
+      fix: 'Choose another port, or remove service "web"',
+    }
     agent = await fakeAgent({ 'POST /services/create': () => ({ status: 409, body }) })
     expect(await vine(['service', 'create', '-p', '8080:80', 'node'], { socket: agent.socket })).toEqual({
       code: 1,
@@ -123,6 +129,8 @@ describe('what the agent refuses', () => {
 describe('colour', () => {
   test('is for terminals only, and never against NO_COLOR', async () => {
     expect((await vine(['service', 'ls'], { ...nobody, terminal: true })).err).toContain('\u001b[31m')
-    expect((await vine(['service', 'ls'], { env: { ...nobody.env, NO_COLOR: '1' }, terminal: true })).err).not.toContain('\u001b')
+    expect(
+      (await vine(['service', 'ls'], { env: { ...nobody.env, NO_COLOR: '1' }, terminal: true })).err,
+    ).not.toContain('\u001b')
   })
 })

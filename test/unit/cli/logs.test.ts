@@ -14,11 +14,19 @@ function frame(stream: 1 | 2, text: string): Buffer {
 }
 
 const details = `com.docker.swarm.node.id=${nodeId('n2')},com.docker.swarm.service.id=${web.ID},com.docker.swarm.task.id=${lists['GET /tasks'][1]?.ID}`
-const bytes = Buffer.concat([frame(1, `2026-11-23T12:00:00.5Z ${details} hello world\n`), frame(2, `2026-11-23T12:00:01Z ${details} oops\n`)])
+const bytes = Buffer.concat([
+  frame(1, `2026-11-23T12:00:00.5Z ${details} hello world\n`),
+  frame(2, `2026-11-23T12:00:01Z ${details} oops\n`),
+])
 
 async function read(chunks: readonly Buffer[]): Promise<readonly Frame[]> {
   const frames: Frame[] = []
-  for await (const item of readFrames((async function* () { yield* chunks })())) frames.push(item)
+  for await (const item of readFrames(
+    (async function* () {
+      yield* chunks
+    })(),
+  ))
+    frames.push(item)
   return frames
 }
 
@@ -49,17 +57,33 @@ test('lines stand under the name of their task, and stderr goes to stderr', asyn
     ...lists,
     'GET /services/web/logs': ({ query }) => ({
       status: 200,
-      bytes: query.timestamps === 'true' ? bytes : Buffer.concat([frame(1, `${details} hello world\n`), frame(2, `${details} oops\n`)]),
+      bytes:
+        query.timestamps === 'true'
+          ? bytes
+          : Buffer.concat([frame(1, `${details} hello world\n`), frame(2, `${details} oops\n`)]),
     }),
   })
   const ask = (...words: readonly string[]) => vine(['service', 'logs', ...words, 'web'], { socket: agent.socket })
   try {
-    expect(await ask()).toEqual({ code: 0, out: 'web.2.tasktwo00000@n2    | hello world\n', err: 'web.2.tasktwo00000@n2    | oops\n' })
+    expect(await ask()).toEqual({
+      code: 0,
+      out: 'web.2.tasktwo00000@n2    | hello world\n',
+      err: 'web.2.tasktwo00000@n2    | oops\n',
+    })
     expect((await ask('--no-task-ids')).out).toBe('web.2@n2    | hello world\n')
     expect((await ask('--raw', '-t')).out).toBe('2026-11-23T12:00:00.5Z hello world\n')
-    expect(JSON.parse((await ask('--json')).out.split('\n')[1] ?? '')).toMatchObject({ stream: 'stderr', at: '2026-11-23T12:00:01Z', text: 'oops' })
+    expect(JSON.parse((await ask('--json')).out.split('\n')[1] ?? '')).toMatchObject({
+      stream: 'stderr',
+      at: '2026-11-23T12:00:01Z',
+      text: 'oops',
+    })
     await ask('-f', '--tail', '5', '--since', '1m')
-    expect(agent.asked.findLast(({ path }) => path.endsWith('/logs'))?.query).toMatchObject({ follow: 'true', tail: '5', since: '1795435140.000', details: 'true' })
+    expect(agent.asked.findLast(({ path }) => path.endsWith('/logs'))?.query).toMatchObject({
+      follow: 'true',
+      tail: '5',
+      since: '1795435140.000',
+      details: 'true',
+    })
   } finally {
     await agent.close()
   }

@@ -1,7 +1,7 @@
 // When a service has converged, and what is shown until then.
 import { describe, expect, test } from 'vitest'
-import { progressOf } from '../../../agent/cli/service/progress-lines.ts'
 import type { Task } from '../../../agent/cli/docker.ts'
+import { progressOf } from '../../../agent/cli/service/progress-lines.ts'
 import { lists, nodeId, task, watch, web } from './cluster.ts'
 import { fakeAgent } from './fake-agent.ts'
 import { vine } from './vine.ts'
@@ -57,7 +57,11 @@ describe('progressOf()', () => {
   test('a global service is shown by node', () => {
     const on = (name: string, state: string) => task(name, { Slot: 0, NodeID: nodeId(name), Status: { State: state } })
     expect(look([], watch)).toEqual({ converged: false, lines: ['overall progress: waiting for new tasks'] })
-    expect(look([on('n1', 'running'), on('n2', 'starting')], watch).lines).toEqual(['overall progress: 1 out of 2 tasks', 'n1: running', 'n2: starting'])
+    expect(look([on('n1', 'running'), on('n2', 'starting')], watch).lines).toEqual([
+      'overall progress: 1 out of 2 tasks',
+      'n1: running',
+      'n2: starting',
+    ])
   })
 
   test('above twenty tasks only the sum is shown', () => {

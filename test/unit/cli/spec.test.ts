@@ -30,7 +30,7 @@ async function written(...words: readonly string[]) {
   expect({ code, err }).toEqual({ code: 0, err: '' })
   const writes = agent.asked.filter(({ method }) => method === 'POST')
   expect(writes).toHaveLength(1)
-  return writes[0] as { readonly body: never; readonly query: Readonly<Record<string, string>> }
+  return { body: writes[0]?.body, query: writes[0]?.query }
 }
 
 describe('service create', () => {
@@ -45,18 +45,101 @@ describe('service create', () => {
   })
 
   test('flags end at the image: the rest belongs to the program', async () => {
-    const { body } = await written('service', 'create', '--detach=true', '--name', 'p', 'busybox', 'ping', '-c', '3', '--name', 'x')
-    expect(body).toMatchObject({ Name: 'p', TaskTemplate: { ContainerSpec: { Image: 'busybox', Args: ['ping', '-c', '3', '--name', 'x'] } } })
+    const { body } = await written(
+      'service',
+      'create',
+      '--detach=true',
+      '--name',
+      'p',
+      'busybox',
+      'ping',
+      '-c',
+      '3',
+      '--name',
+      'x',
+    )
+    expect(body).toMatchObject({
+      Name: 'p',
+      TaskTemplate: { ContainerSpec: { Image: 'busybox', Args: ['ping', '-c', '3', '--name', 'x'] } },
+    })
   })
 
   test('takes every flag', async () => {
     const { body } = await written(
-      ...['service', 'create', '-d', '--name', 'all', '--replicas=4', '-l', 'a=b', '-l', 'bare', '--container-label', 'c=d'],
-      ...['-e', 'X=1', '-e', 'HERE', '-e', 'NOT_HERE', '--env', 'Y=a=b', '-w', '/srv', '-u', 'app', '--entrypoint', 'sh -c'],
-      ...['--network', 'backend', '--network', 'name=front,alias=www', '--constraint', 'node.labels.zone==a', '--placement-pref', 'spread=node.labels.zone'],
-      ...['--replicas-max-per-node', '2', '--reserve-cpu', '0.5', '--reserve-memory', '64m', '--restart-condition', 'on-failure'],
-      ...['--restart-delay', '1m30s', '--restart-max-attempts', '3', '--restart-window', '10s', '--stop-signal', 'SIGINT', '--stop-grace-period', '500ms'],
-      ...['--health-cmd', 'true', '--health-interval', '2s', '--health-retries', '4', '--endpoint-mode', 'dnsrr', '--update-order', 'start-first'],
+      ...[
+        'service',
+        'create',
+        '-d',
+        '--name',
+        'all',
+        '--replicas=4',
+        '-l',
+        'a=b',
+        '-l',
+        'bare',
+        '--container-label',
+        'c=d',
+      ],
+      ...[
+        '-e',
+        'X=1',
+        '-e',
+        'HERE',
+        '-e',
+        'NOT_HERE',
+        '--env',
+        'Y=a=b',
+        '-w',
+        '/srv',
+        '-u',
+        'app',
+        '--entrypoint',
+        'sh -c',
+      ],
+      ...[
+        '--network',
+        'backend',
+        '--network',
+        'name=front,alias=www',
+        '--constraint',
+        'node.labels.zone==a',
+        '--placement-pref',
+        'spread=node.labels.zone',
+      ],
+      ...[
+        '--replicas-max-per-node',
+        '2',
+        '--reserve-cpu',
+        '0.5',
+        '--reserve-memory',
+        '64m',
+        '--restart-condition',
+        'on-failure',
+      ],
+      ...[
+        '--restart-delay',
+        '1m30s',
+        '--restart-max-attempts',
+        '3',
+        '--restart-window',
+        '10s',
+        '--stop-signal',
+        'SIGINT',
+        '--stop-grace-period',
+        '500ms',
+      ],
+      ...[
+        '--health-cmd',
+        'true',
+        '--health-interval',
+        '2s',
+        '--health-retries',
+        '4',
+        '--endpoint-mode',
+        'dnsrr',
+        '--update-order',
+        'start-first',
+      ],
       ...['--hostname', '{{.Task.Name}}', '-p', 'published=53,target=5353,protocol=udp,mode=host', 'node'],
     )
     expect(serviceSpecSchema.safeParse(body).success).toBe(true)
@@ -87,7 +170,10 @@ describe('service create', () => {
       },
       Mode: { Replicated: { Replicas: 4 } },
       UpdateConfig: { Parallelism: 1, Order: 'start-first' },
-      EndpointSpec: { Mode: 'dnsrr', Ports: [{ Protocol: 'udp', TargetPort: 5353, PublishedPort: 53, PublishMode: 'host' }] },
+      EndpointSpec: {
+        Mode: 'dnsrr',
+        Ports: [{ Protocol: 'udp', TargetPort: 5353, PublishedPort: 53, PublishMode: 'host' }],
+      },
     })
   })
 
@@ -117,7 +203,16 @@ describe('service update', () => {
   test('adds and removes in one go', async () => {
     const { body } = await written(
       ...['service', 'update', '-d', '--env-rm', 'A', '--env-add', 'B=new', '--label-rm', 'tier', '--label-add', 'x=y'],
-      ...['--publish-rm', '80', '--publish-add', '9090:80', '--network-add', 'name=backend,alias=db', '--constraint-add', 'node.ip==192.0.2.1'],
+      ...[
+        '--publish-rm',
+        '80',
+        '--publish-add',
+        '9090:80',
+        '--network-add',
+        'name=backend,alias=db',
+        '--constraint-add',
+        'node.ip==192.0.2.1',
+      ],
       ...['--image', 'deno', '--args', "run 'my file.ts'", '--replicas', '5', '--force', 'web'],
     )
     expect(body).toEqual({
@@ -130,7 +225,10 @@ describe('service update', () => {
         ForceUpdate: 1,
       },
       Mode: { Replicated: { Replicas: 5 } },
-      EndpointSpec: { Mode: 'vip', Ports: [{ Protocol: 'tcp', TargetPort: 80, PublishedPort: 9090, PublishMode: 'ingress' }] },
+      EndpointSpec: {
+        Mode: 'vip',
+        Ports: [{ Protocol: 'tcp', TargetPort: 80, PublishedPort: 9090, PublishMode: 'ingress' }],
+      },
     })
   })
 
@@ -143,7 +241,17 @@ describe('service update', () => {
 describe('networks and nodes', () => {
   test('network create puts range, gateway and spare addresses to their subnet', async () => {
     const { body } = await written(
-      ...['network', 'create', '--internal', '--subnet', '10.7.0.0/16', '--gateway', '10.7.0.1', '--ip-range', '10.7.1.0/24'],
+      ...[
+        'network',
+        'create',
+        '--internal',
+        '--subnet',
+        '10.7.0.0/16',
+        '--gateway',
+        '10.7.0.1',
+        '--ip-range',
+        '10.7.1.0/24',
+      ],
       ...['--aux-address', 'printer=10.7.0.9', '--label', 'a=b', '--opt', 'encrypted', 'vault'],
     )
     expect(body).toEqual({
@@ -154,7 +262,14 @@ describe('networks and nodes', () => {
       EnableIPv6: false,
       IPAM: {
         Driver: 'default',
-        Config: [{ Subnet: '10.7.0.0/16', Gateway: '10.7.0.1', IPRange: '10.7.1.0/24', AuxiliaryAddresses: { printer: '10.7.0.9' } }],
+        Config: [
+          {
+            Subnet: '10.7.0.0/16',
+            Gateway: '10.7.0.1',
+            IPRange: '10.7.1.0/24',
+            AuxiliaryAddresses: { printer: '10.7.0.9' },
+          },
+        ],
       },
       Options: { encrypted: '' },
       Labels: { a: 'b' },
@@ -177,15 +292,29 @@ describe('the small languages in flags', () => {
   })
 
   test('a published range is paired with its targets', () => {
-    expect(parsePublish('8080-8082:80-82').map((p) => [p.PublishedPort, p.TargetPort])).toEqual([[8080, 80], [8081, 81], [8082, 82]])
+    expect(parsePublish('8080-8082:80-82').map((p) => [p.PublishedPort, p.TargetPort])).toEqual([
+      [8080, 80],
+      [8081, 81],
+      [8082, 82],
+    ])
   })
 
-  test.each(['', ':', '0:80', '80:70000', '1-3:1-2', '3-1:3-1', '1.2.3.4:80:80', '80/sctp', 'published=80', 'target=80,mode=x', 'target=80,x=y', '80/tcp/udp'])(
-    '--publish "%s" is refused with a fix',
-    (text) => {
-      expect(() => parsePublish(text)).toThrow(expect.objectContaining({ fix: expect.any(String) }))
-    },
-  )
+  test.each([
+    '',
+    ':',
+    '0:80',
+    '80:70000',
+    '1-3:1-2',
+    '3-1:3-1',
+    '1.2.3.4:80:80',
+    '80/sctp',
+    'published=80',
+    'target=80,mode=x',
+    'target=80,x=y',
+    '80/tcp/udp',
+  ])('--publish "%s" is refused with a fix', (text) => {
+    expect(() => parsePublish(text)).toThrow(expect.objectContaining({ fix: expect.any(String) }))
+  })
 
   test('command lines are split as a shell splits them', () => {
     expect(splitCommand(`a 'b c' "d \\"e" f\\ g '' "x"y`, '--args')).toEqual(['a', 'b c', 'd "e', 'f g', '', 'xy'])
@@ -193,12 +322,18 @@ describe('the small languages in flags', () => {
   })
 
   test('memory is counted in 1024s', () => {
-    expect(['4096', '64m', '1.5g', '2GiB', '1kb'].map((text) => parseBytes(text, '--x'))).toEqual([4096, 67_108_864, 1_610_612_736, 2_147_483_648, 1024])
+    expect(['4096', '64m', '1.5g', '2GiB', '1kb'].map((text) => parseBytes(text, '--x'))).toEqual([
+      4096, 67_108_864, 1_610_612_736, 2_147_483_648, 1024,
+    ])
     expect(() => parseBytes('much', '--x')).toThrow('much')
   })
 
   test('networks may carry aliases', () => {
-    expect(parseNetwork('name=b,alias=x,alias=y,driver-opt=k=v')).toEqual({ Target: 'b', Aliases: ['x', 'y'], DriverOpts: { k: 'v' } })
+    expect(parseNetwork('name=b,alias=x,alias=y,driver-opt=k=v')).toEqual({
+      Target: 'b',
+      Aliases: ['x', 'y'],
+      DriverOpts: { k: 'v' },
+    })
     expect(() => parseNetwork('alias=x')).toThrow('names no network')
   })
 

@@ -8,7 +8,11 @@ import { parseTemplate, renderTemplate } from '../../../agent/cli/template.ts'
 import { ago, bytesText, humanDuration, naturalCompare, nodeState } from '../../../agent/cli/wording.ts'
 
 describe('templates', () => {
-  const data = { ID: 'x', Spec: { Name: 'web', Labels: { b: '2', a: '1' }, Env: ['A=1', 'B=2'], Count: 3, On: false }, List: [{ N: 1 }, { N: 2 }] }
+  const data = {
+    ID: 'x',
+    Spec: { Name: 'web', Labels: { b: '2', a: '1' }, Env: ['A=1', 'B=2'], Count: 3, On: false },
+    List: [{ N: 1 }, { N: 2 }],
+  }
 
   test.each([
     ['{{.Spec.Name}}', 'web'],
@@ -27,12 +31,20 @@ describe('templates', () => {
     expect(renderTemplate(parseTemplate(template), data)).toBe(text)
   })
 
-  test.each(['{{if .X}}{{end}}', '{{.X | json}}', '{{printf "%s" .X}}', '{{range .X}}', '{{end}}', '{{.X', 'x}}', '{{index .X 0}}', '{{}}', '{{.X y}}'])(
-    '%s is refused with a pointer to --json',
-    (template) => {
-      expect(() => parseTemplate(template)).toThrow(expect.objectContaining({ fix: expect.stringContaining('--json') }))
-    },
-  )
+  test.each([
+    '{{if .X}}{{end}}',
+    '{{.X | json}}',
+    '{{printf "%s" .X}}',
+    '{{range .X}}',
+    '{{end}}',
+    '{{.X',
+    'x}}',
+    '{{index .X 0}}',
+    '{{}}',
+    '{{.X y}}',
+  ])('%s is refused with a pointer to --json', (template) => {
+    expect(() => parseTemplate(template)).toThrow(expect.objectContaining({ fix: expect.stringContaining('--json') }))
+  })
 })
 
 describe('times', () => {
@@ -75,14 +87,22 @@ describe('times', () => {
 
   test('what is printed is read back the same', () => {
     fc.assert(
-      fc.property(fc.integer({ min: 0, max: 1e7 }), (ms) => parseDuration('--x', formatDuration(ms * 1e6)) === ms * 1e6),
+      fc.property(
+        fc.integer({ min: 0, max: 1e7 }),
+        (ms) => parseDuration('--x', formatDuration(ms * 1e6)) === ms * 1e6,
+      ),
     )
   })
 })
 
 describe('tables and words', () => {
   test('columns are at least ten wide, three apart, and the last one is left alone', () => {
-    expect(layTable([['A', 'B', 'C'], ['longer than ten', 'b', '']])).toBe('A                 B         C\nlonger than ten   b         \n')
+    expect(
+      layTable([
+        ['A', 'B', 'C'],
+        ['longer than ten', 'b', ''],
+      ]),
+    ).toBe('A                 B         C\nlonger than ten   b         \n')
   })
 
   test('a cut text is never longer than asked, and tells that it was cut', () => {
@@ -95,7 +115,13 @@ describe('tables and words', () => {
   })
 
   test('names with numbers sort as people count', () => {
-    expect(['web.10', 'web.2', 'api.1', 'web.1', 'web'].sort(naturalCompare)).toEqual(['api.1', 'web', 'web.1', 'web.2', 'web.10'])
+    expect(['web.10', 'web.2', 'api.1', 'web.1', 'web'].sort(naturalCompare)).toEqual([
+      'api.1',
+      'web',
+      'web.1',
+      'web.2',
+      'web.10',
+    ])
   })
 
   test('naturalCompare() is an order', () => {
@@ -109,17 +135,23 @@ describe('tables and words', () => {
   })
 
   test('neighbouring ports are drawn together', () => {
-    const port = (published: number, target: number, protocol = 'tcp') => ({ PublishedPort: published, TargetPort: target, Protocol: protocol })
-    expect(portsText([port(82, 92), port(80, 90), port(81, 91), port(81, 91, 'udp'), port(90, 1)])).toBe('*:80-82->90-92/tcp, *:90->1/tcp, *:81->91/udp')
+    const port = (published: number, target: number, protocol = 'tcp') => ({
+      PublishedPort: published,
+      TargetPort: target,
+      Protocol: protocol,
+    })
+    expect(portsText([port(82, 92), port(80, 90), port(81, 91), port(81, 91, 'udp'), port(90, 1)])).toBe(
+      '*:80-82->90-92/tcp, *:90->1/tcp, *:81->91/udp',
+    )
   })
 
   test('node states are in our words', () => {
-    expect([nodeState('ready'), nodeState('ready', 'suspect: it does not answer probes'), nodeState('down'), nodeState('down', 'it has left')]).toEqual([
-      'Ready',
-      'Unreachable',
-      'Down',
-      'Left',
-    ])
+    expect([
+      nodeState('ready'),
+      nodeState('ready', 'suspect: it does not answer probes'),
+      nodeState('down'),
+      nodeState('down', 'it has left'),
+    ]).toEqual(['Ready', 'Unreachable', 'Down', 'Left'])
   })
 
   test('memory is told in 1024s', () => {
