@@ -245,17 +245,16 @@ export async function openView(options: ViewOptions): Promise<ReplicatedView> {
   function inspectOtherRun({ value, version }: StateRecord<'member'>): void {
     const own = scopes.get('cluster')?.records.get(`member/${self}`) as StateRecord<'member'> | undefined
     if (value === null || value.run === options.run || own?.value?.run !== options.run) return
-    if (compareVersions(version, own.version) <= 0) return
+    if (compareVersions(version, own.version) < 0) return
     otherRunAnswers++
     const yields =
       options.startedMs > value.startedMs || (options.startedMs === value.startedMs && options.run > value.run)
-    if (otherRunAnswers < duplicateAfter) {
+    if (yields && otherRunAnswers >= duplicateAfter) writer.stop()
+    else {
       stamps.observe(version)
       writer.put({ scope: 'cluster', kind: 'member', id: self, value: own.value })
-      return
     }
-    if (otherRunAnswers > duplicateAfter) return
-    if (yields) writer.stop()
+    if (otherRunAnswers !== duplicateAfter) return
     log.error('another agent runs under the id of this node: its data directory was copied', { yields })
     options.onDuplicate({ other: value, yields })
   }

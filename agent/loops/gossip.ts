@@ -54,7 +54,9 @@ export function createGossip({ view, transport, clock, times }: GossipOptions): 
 
   return {
     publish(scope, records) {
-      queues.set(scope, [...(queues.get(scope) ?? []), ...records])
+      const queue = queues.get(scope)
+      if (queue === undefined) queues.set(scope, [...records])
+      else queue.push(...records)
       if (resting === undefined) flush()
     },
     onMessage(topic, from, bytes) {

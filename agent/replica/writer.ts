@@ -180,6 +180,7 @@ export function createWriter(options: WriterOptions): LocalWriter {
       unpublished = []
     },
     startNewLog(log) {
+      if (stopped) return
       const old = { node: self, log: sequences.log }
       const written: StateRecord[] = []
       for (const [scope, state] of store.scopes) {
