@@ -55,6 +55,8 @@ export async function relayed(
 
 /** For node composition: one HTTP exchange over a stream of the mesh that the other end hands to `ApiServer.serve`. */
 export function requestOver(stream: Duplex, request: RelayRequest): Promise<RelayResponse> {
+  // http listens to the stream only while the exchange lasts; a late error must not end the agent.
+  stream.on('error', () => stream.destroy())
   return new Promise((resolve, reject) => {
     const outgoing = http.request({
       method: request.method,

@@ -2,6 +2,7 @@
  * What every write of the API does: refuse on a node whose clock is off, commit, and say when only this node holds it (design.md 1, 3).
  */
 import type { NodeId } from '../../protocol/ids.ts'
+import { outOfSequence } from '../core/admit/service.ts'
 import { nodeName } from '../core/live.ts'
 import { Fault, fault } from '../fault.ts'
 import type { Write } from '../world.ts'
@@ -24,7 +25,12 @@ export function assertMayWrite(context: ApiContext): void {
 
 /** Commits and returns the warnings for the user. */
 export async function commit(context: ApiContext, writes: readonly Write[]): Promise<readonly string[]> {
-  return heldWarning((await context.writer.commit(writes)).held)
+  try {
+    return heldWarning((await context.writer.commit(writes)).held)
+  } catch (thrown) {
+    // Somebody wrote between our reading and this write: Docker's sentence, whatever the writer's was.
+    throw thrown instanceof Fault && thrown.code === 'stale' ? outOfSequence() : thrown
+  }
 }
 
 export function heldWarning(held: Held): readonly string[] {

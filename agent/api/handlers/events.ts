@@ -13,7 +13,7 @@ import { readTime } from './logs.ts'
 /** Docker's `/events`. */
 export function dockerEvents(context: ApiContext, request: ApiRequest): Reply {
   const filters = readFilters(request.query.get('filters'), dockerKeys)
-  const lines = map(follow(context, request), (event) => {
+  const lines = map(follow(context, request.signal, readBounds(request)), (event) => {
     const message = dockerEvent(event)
     return fitsDocker(filters, message) ? `${JSON.stringify(message)}\n` : undefined
   })
@@ -24,7 +24,7 @@ export function dockerEvents(context: ApiContext, request: ApiRequest): Reply {
 export function nodeEvents(context: ApiContext, request: ApiRequest): Reply {
   const filters = readFilters(request.query.get('filters'), ['type', 'action', 'event', 'id', 'name'])
   const sse = request.accept.includes('text/event-stream')
-  const lines = map(follow(context, request), (event) => {
+  const lines = map(follow(context, request.signal, readBounds(request)), (event) => {
     if (!fitsOurs(filters, event)) return undefined
     return sse ? `data: ${JSON.stringify(event)}\n\n` : `${JSON.stringify(event)}\n`
   })
@@ -34,9 +34,21 @@ export function nodeEvents(context: ApiContext, request: ApiRequest): Reply {
 /** Events that wait for a client before it is cut off: a busy second of a large cluster. */
 const queueMax = 1000
 
-async function* follow(context: ApiContext, request: ApiRequest): AsyncGenerator<NodeEvent> {
-  const sinceMs = readTime(request.query.get('since'))
-  const untilMs = readTime(request.query.get('until'))
+interface Bounds {
+  readonly sinceMs: number | undefined
+  readonly untilMs: number | undefined
+}
+
+/** Read before the answer begins, so that a bad time is still a 400. */
+function readBounds({ query }: ApiRequest): Bounds {
+  return { sinceMs: readTime(query.get('since')), untilMs: readTime(query.get('until')) }
+}
+
+async function* follow(
+  context: ApiContext,
+  signal: AbortSignal,
+  { sinceMs, untilMs }: Bounds,
+): AsyncGenerator<NodeEvent> {
   const queue: NodeEvent[] = sinceMs === undefined ? [] : [...context.events.since(sinceMs)]
   let wake: () => void = () => {}
   let overrun = false
@@ -46,9 +58,9 @@ async function* follow(context: ApiContext, request: ApiRequest): AsyncGenerator
     wake()
   })
   const onAbort = (): void => wake()
-  request.signal.addEventListener('abort', onAbort)
+  signal.addEventListener('abort', onAbort)
   try {
-    while (!request.signal.aborted) {
+    while (!signal.aborted) {
       for (let event = queue.shift(); event !== undefined; event = queue.shift()) {
         if (untilMs !== undefined && event.atMs > untilMs) return
         yield event
@@ -62,12 +74,12 @@ async function* follow(context: ApiContext, request: ApiRequest): AsyncGenerator
           clearTimeout(timer)
           resolve()
         }
-        if (queue.length > 0 || request.signal.aborted) wake()
+        if (queue.length > 0 || signal.aborted) wake()
       })
     }
   } finally {
     end()
-    request.signal.removeEventListener('abort', onAbort)
+    signal.removeEventListener('abort', onAbort)
   }
 }
 

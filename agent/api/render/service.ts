@@ -2,7 +2,7 @@
 import type { ServiceValue } from '../../../protocol/model.ts'
 import { isLiveTask } from '../../core/live.ts'
 import type { Stamped, View } from '../../core/view.ts'
-import { templateHash, wanted } from '../../core/wanted.ts'
+import { wanted } from '../../core/wanted.ts'
 import type { ApiContext } from '../context.ts'
 import { slotViews } from '../slots.ts'
 import { stamps, time } from './common.ts'
@@ -60,9 +60,9 @@ function endpoint(view: View, value: ServiceValue) {
 
 /** How far the last change of the template has come. Absent for a service that was never changed, as in Docker. */
 function updateStatus(view: View, service: Stamped<ServiceValue>) {
-  const { spec, generation, updatedMs } = service.value
+  const { generation, updatedMs } = service.value
   if (generation === 0) return undefined
-  const template = templateHash(spec)
+  const { template } = wanted(service)
   const live = [...(view.tasksByService.get(service.id) ?? [])]
     .flatMap((id) => view.tasks.get(id) ?? [])
     .filter((task) => isLiveTask(task.value, view))

@@ -8,7 +8,7 @@ import type { ServiceValue, TaskState, TaskValue } from '../../../protocol/model
 import type { ServiceSpec } from '../../../protocol/spec.ts'
 import { hasEnded, isLiveTask, isUp, nodeName } from '../../core/live.ts'
 import type { Stamped, View } from '../../core/view.ts'
-import { templateHash } from '../../core/wanted.ts'
+import { templateHash, wanted } from '../../core/wanted.ts'
 import type { SlotView } from '../slots.ts'
 import { idOf, stamps, time } from './common.ts'
 import { renderAttachment } from './network.ts'
@@ -23,7 +23,7 @@ export function renderTask(view: View, task: Stamped<TaskValue>, slot: SlotView 
     ID: task.id,
     ...stamps(task.version, value.created),
     Labels: {},
-    Spec: templateOf(service?.value, value),
+    Spec: templateOf(service, value),
     ServiceID: value.service,
     ...slotOf(value.slot),
     NodeID: value.node,
@@ -77,7 +77,7 @@ export function desiredState(view: View, task: Stamped<TaskValue>, slot: SlotVie
 /** Whether a task runs what its service asks for now. */
 export function isUpToDate(view: View, task: TaskValue): boolean {
   const service = view.services.get(task.service)
-  return service !== undefined && templateHash(service.value.spec) === task.template
+  return service !== undefined && wanted(service).template === task.template
 }
 
 function lossOf(view: View, task: TaskValue): string {
@@ -91,12 +91,21 @@ function slotOf(slot: string): { Slot?: number } {
 }
 
 /** The template that a task was made from, where it is still known; else the present one with the task's own image. */
-function templateOf(service: ServiceValue | undefined, task: TaskValue): ServiceSpec['TaskTemplate'] {
-  for (const spec of [service?.spec, service?.previous]) {
-    if (spec !== undefined && templateHash(spec) === task.template) return spec.TaskTemplate
-  }
-  const template = service?.spec.TaskTemplate
-  return { ...template, ContainerSpec: { ...template?.ContainerSpec, Image: task.image } }
+function templateOf(service: Stamped<ServiceValue> | undefined, task: TaskValue): Partial<ServiceSpec['TaskTemplate']> {
+  const spec = service?.value.spec
+  if (service !== undefined && wanted(service).template === task.template) return service.value.spec.TaskTemplate
+  const previous = service?.value.previous
+  if (previous !== undefined && hashOf(previous) === task.template) return previous.TaskTemplate
+  return { ...spec?.TaskTemplate, ContainerSpec: { ...spec?.TaskTemplate.ContainerSpec, Image: task.image } }
+}
+
+const hashes = new WeakMap<ServiceSpec, string>()
+
+/** Computed once a spec: a list asks for it once a task. */
+function hashOf(spec: ServiceSpec): string {
+  const known = hashes.get(spec) ?? templateHash(spec)
+  hashes.set(spec, known)
+  return known
 }
 
 const open: ReadonlySet<TaskState> = new Set(['starting', 'running'])

@@ -42,6 +42,8 @@ export interface Settable {
   missing: string[]
   flows: FlowCounters[]
   stopped: { keepTasks: boolean } | undefined
+  /** Another node's write comes between the handler's reading and its writing. */
+  overtake: boolean
   lines: LogLine[]
   logs: ((task: string, query: LogQuery) => AsyncIterable<LogLine>) | undefined
   relay: (node: string, request: RelayRequest) => Promise<RelayResponse>
@@ -62,6 +64,7 @@ export function createFake(): Fake {
     missing: [],
     flows: [],
     stopped: undefined,
+    overtake: false,
     lines: [],
     logs: undefined,
     relay: async (node) => {
@@ -171,11 +174,12 @@ export function createFake(): Fake {
     const version = stamp()
     view.revision++
     const record = { id: write.id, version, author }
+    if (write.expect !== undefined && set.overtake) throw fault('stale', 'not the version held here')
     if (write.expect !== undefined) {
       const held =
         write.kind === 'service' ? view.services.get(write.id)?.version : view.members.get(write.id)?.nodeVersion
       if (held === undefined || compareVersions(held, write.expect) !== 0)
-        throw fault('stale', 'update out of sequence')
+        throw fault('stale', 'not the version held here')
     }
     if (write.kind === 'node') {
       const found = view.members.get(write.id)

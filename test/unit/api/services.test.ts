@@ -378,3 +378,14 @@ function asking(path: string): unknown {
   if (field === 'RollbackConfig') return { Parallelism: 2 }
   return ['Hosts', 'Groups', 'CapabilityAdd', 'CapabilityDrop'].includes(field) ? ['x'] : { Name: 'x' }
 }
+
+test('a write that another one overtook between reading and writing is out of sequence', async () => {
+  await create('web')
+  const { Version } = (await api.get('/services/web')).body
+  api.fake.set.overtake = true
+  const { status, body } = await api.post(
+    `/services/web/update?version=${Version.Index}`,
+    spec('web', { Labels: { a: 'b' } }),
+  )
+  expect([status, body.message]).toEqual([500, 'update out of sequence'])
+})

@@ -1,0 +1,255 @@
+// Nodes, networks and tasks over the API.
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { type Running, spec, startApi } from './client.ts'
+import { nodeIds } from './fake.ts'
+
+let api: Running
+beforeEach(async () => {
+  api = await startApi()
+})
+afterEach(() => api.stop())
+
+const filtered = (path: string, filters: object) => `${path}?filters=${encodeURIComponent(JSON.stringify(filters))}`
+
+describe('nodes', () => {
+  test('every node is a reachable manager, and none leads', async () => {
+    const { body } = await api.get('/nodes')
+    expect(body.map((n: { ManagerStatus: object }) => n.ManagerStatus)).toEqual(
+      [1, 2, 3].map((i) => ({ Leader: false, Reachability: 'reachable', Addr: `192.0.2.${i}:7766` })),
+    )
+  })
+
+  test('a dead node is down and unreachable, a suspect one is ready', async () => {
+    api.fake.setLiveness(nodeIds[1], 'suspect')
+    api.fake.setLiveness(nodeIds[2], 'dead')
+    const states = (await api.get('/nodes')).body.map((n: { Status: { State: string } }) => n.Status.State)
+    expect(states).toEqual(['ready', 'ready', 'down'])
+  })
+
+  test('finds a node by id, name, self and start of its id', async () => {
+    for (const name of [nodeIds[0], 'n1', 'self', '1aaa'])
+      expect((await api.get(`/nodes/${name}`)).body.ID).toBe(nodeIds[0])
+    expect((await api.get('/nodes/n9')).status).toBe(404)
+  })
+
+  test('an update changes availability and labels, and a stale one is out of sequence', async () => {
+    const { Version, Spec } = (await api.get('/nodes/n2')).body
+    const url = `/nodes/${nodeIds[1]}/update?version=${Version.Index}`
+    expect((await api.post(url, { ...Spec, Availability: 'drain', Labels: { a: 'b' } })).status).toBe(200)
+    expect((await api.get('/nodes/n2')).body.Spec).toMatchObject({ Availability: 'drain', Labels: { a: 'b' } })
+    const stale = await api.post(url, { ...Spec, Availability: 'active' })
+    expect([stale.status, stale.body.message]).toEqual([500, 'update out of sequence'])
+  })
+
+  test.each([
+    [{ Availability: 'asleep' }, 400, /Availability is not valid/],
+    [{ Availability: 'active', Role: 'worker' }, 501, /every node is a manager/],
+    [{ Availability: 'active', Name: 'n1' }, 409, /node n1 already exists/],
+    [{ Availability: 'active', Name: 'a b' }, 400, /DNS name component/],
+  ])('refuses the update %j', async (body, status, sentence) => {
+    const answer = await api.post('/nodes/n2/update?version=0', body)
+    expect([answer.status, answer.body.message]).toEqual([status, expect.stringMatching(sentence)])
+  })
+
+  test('a node that is up is removed by force only, and never by itself', async () => {
+    const up = await api.delete('/nodes/n2')
+    expect([up.status, up.body.message]).toEqual([400, "node n2 is not down and can't be removed"])
+    expect((await api.delete('/nodes/n2?force=1')).status).toBe(200)
+    api.fake.setLiveness(nodeIds[2], 'dead')
+    expect((await api.delete('/nodes/n3')).status).toBe(200)
+    expect((await api.delete('/nodes/self?force=1')).body.message).toBe('a node cannot remove itself')
+  })
+
+  test('filters by name, role, membership, node label and engine label', async () => {
+    const names = async (filters: object) =>
+      (await api.get(filtered('/nodes', filters))).body.map(
+        (n: { Description: { Hostname: string } }) => n.Description.Hostname,
+      )
+    expect(await names({ name: ['n2'] })).toEqual(['n2'])
+    expect(await names({ role: ['worker'] })).toEqual([])
+    expect(await names({ membership: ['accepted'], 'node.label': ['rack=r2'] })).toEqual(['n3'])
+    expect(await names({ label: ['disk=ssd'] })).toHaveLength(3)
+  })
+})
+
+describe('networks', () => {
+  const create = (body: object) => api.post('/networks/create', { Driver: 'overlay', ...body })
+
+  test('takes the subnet asked for, and its first address as gateway', async () => {
+    expect((await create({ Name: 'back', IPAM: { Config: [{ Subnet: '10.9.0.0/24' }] } })).status).toBe(201)
+    expect((await api.get('/networks/back')).body.IPAM.Config).toEqual([{ Subnet: '10.9.0.0/24', Gateway: '10.9.0.1' }])
+  })
+
+  test.each<[string, object, number, RegExp]>([
+    ['a predefined name', { Name: 'bridge' }, 403, /not permitted on predefined bridge network/],
+    ['another driver', { Name: 'x', Driver: 'bridge' }, 501, /network driver "bridge"/],
+    ['a local network', { Name: 'x', Scope: 'local' }, 501, /networks of one machine/],
+    ['IPv6', { Name: 'x', EnableIPv6: true }, 501, /IPv6/],
+    ['a second ingress', { Name: 'x', Ingress: true }, 501, /another ingress/],
+    ['a driver option', { Name: 'x', Options: { 'com.docker.network.driver.mtu': '9000' } }, 501, /network option/],
+    [
+      'an IP range',
+      { Name: 'x', IPAM: { Config: [{ Subnet: '10.9.0.0/24', IPRange: '10.9.0.0/25' }] } },
+      501,
+      /--ip-range/,
+    ],
+    ['host bits', { Name: 'x', IPAM: { Config: [{ Subnet: '10.9.0.7/24' }] } }, 400, /it should be 10.9.0.0\/24/],
+    ['no subnet', { Name: 'x', IPAM: { Config: [{ Subnet: 'ten' }] } }, 400, /invalid CIDR/],
+    ['a tiny subnet', { Name: 'x', IPAM: { Config: [{ Subnet: '10.9.0.0/30' }] } }, 400, /must be \/8 to \/29/],
+    [
+      'a gateway outside',
+      { Name: 'x', IPAM: { Config: [{ Subnet: '10.9.0.0/24', Gateway: '10.8.0.1' }] } },
+      400,
+      /no matching subnet for gateway/,
+    ],
+    ['a gateway alone', { Name: 'x', IPAM: { Config: [{ Gateway: '10.8.0.1' }] } }, 400, /needs a subnet/],
+    ['a bad name', { Name: 'a b' }, 400, /DNS name component/],
+    ['no name', {}, 400, /Name is not valid/],
+  ])('refuses %s', async (_what, body, status, sentence) => {
+    const answer = await create(body)
+    expect([answer.status, answer.body.message]).toEqual([status, expect.stringMatching(sentence)])
+  })
+
+  test('refuses a name and a subnet that are taken', async () => {
+    await create({ Name: 'back', IPAM: { Config: [{ Subnet: '10.9.0.0/16' }] } })
+    expect((await create({ Name: 'back' })).body.message).toBe('network with name back already exists')
+    const overlap = await create({ Name: 'x', IPAM: { Config: [{ Subnet: '10.9.3.0/24' }] } })
+    expect([overlap.status, overlap.body.message]).toEqual([
+      403,
+      expect.stringContaining('Pool overlaps with other one'),
+    ])
+  })
+
+  test('one in use stays, and prune takes the others', async () => {
+    await create({ Name: 'used' })
+    await create({ Name: 'idle' })
+    await api.post(
+      '/services/create',
+      spec('web', { TaskTemplate: { ContainerSpec: { Image: 'node' }, Networks: [{ Target: 'used' }] } }),
+    )
+    const refused = await api.delete('/networks/used')
+    expect([refused.status, refused.body.message]).toEqual([403, 'network used is in use by service web'])
+    expect(
+      (await api.get(filtered('/networks', { dangling: ['true'] }))).body.map((n: { Name: string }) => n.Name),
+    ).toEqual(['idle'])
+    expect((await api.request('POST', '/networks/prune')).body.NetworksDeleted).toEqual(['idle'])
+    await api.delete('/services/web')
+    expect((await api.delete('/networks/used')).status).toBe(204)
+  })
+
+  test('is in the swarm and nowhere else', async () => {
+    await create({ Name: 'back' })
+    expect((await api.get('/networks/back?scope=swarm')).body.Scope).toBe('swarm')
+    expect((await api.get('/networks/back?scope=local')).status).toBe(404)
+  })
+})
+
+describe('tasks', () => {
+  const states = async (filters: object = {}) =>
+    (await api.get(filtered('/tasks', filters))).body.map(
+      (t: { Status: { State: string }; DesiredState: string }) => `${t.Status.State}/${t.DesiredState}`,
+    )
+
+  test('a slot that fits nowhere is one pending task with the reason', async () => {
+    await api.post(
+      '/services/create',
+      spec('web', {
+        TaskTemplate: { ContainerSpec: { Image: 'node' }, Placement: { Constraints: ['node.labels.rack==x'] } },
+      }),
+    )
+    const { body } = await api.get('/tasks')
+    expect(body).toHaveLength(2)
+    expect(body[0]).toMatchObject({
+      Slot: 1,
+      DesiredState: 'running',
+      Status: { State: 'pending', Err: expect.stringContaining('no suitable node') },
+    })
+    expect((await api.get(`/tasks/${body[0].ID}`)).body).toEqual(body[0])
+  })
+
+  test('a task of a node that is down is orphaned, and its slot is placed elsewhere', async () => {
+    await api.post('/services/create', spec('web', { Mode: { Replicated: { Replicas: 1 } } }))
+    api.fake.run()
+    const [task] = [...api.fake.view.tasks.values()]
+    api.fake.setLiveness(task?.value.node ?? '', 'dead')
+    expect((await states()).sort()).toEqual(['orphaned/shutdown', 'pending/running'])
+    const orphan = (await api.get(`/tasks/${task?.id}`)).body
+    expect(orphan.Status.Message).toMatch(/^node n\d is down$/)
+    api.fake.setLiveness(task?.value.node ?? '', 'alive')
+    expect(await states()).toEqual(['running/running'])
+  })
+
+  test('a task of another boot of its node is orphaned', async () => {
+    await api.post('/services/create', spec('web', { Mode: { Replicated: { Replicas: 1 } } }))
+    const service = [...api.fake.view.services.keys()][0] ?? ''
+    api.fake.putTask('t'.repeat(25), { service, slot: '1', node: nodeIds[1], boot: 'earlier' })
+    expect((await api.get(`/tasks/${'t'.repeat(25)}`)).body.Status).toMatchObject({
+      State: 'orphaned',
+      Message: 'node n2 has rebooted since',
+    })
+  })
+
+  test('what is left after the service went is to be removed, and after scaling down too', async () => {
+    await api.post('/services/create', spec('web'))
+    api.fake.run()
+    const index = (await api.get('/services/web')).body.Version.Index
+    await api.post(`/services/web/update?version=${index}`, spec('web', { Mode: { Replicated: { Replicas: 1 } } }))
+    expect((await states()).sort()).toEqual(['running/remove', 'running/running'])
+    await api.delete('/services/web')
+    expect(await states()).toEqual(['running/remove', 'running/remove'])
+  })
+
+  test('a task that stops, or has failed, is to be shut down', async () => {
+    await api.post('/services/create', spec('web', { Mode: { Replicated: { Replicas: 1 } } }))
+    const service = [...api.fake.view.services.keys()][0] ?? ''
+    api.fake.putTask('f'.repeat(25), {
+      service,
+      slot: '1',
+      node: nodeIds[1],
+      state: 'failed',
+      error: 'exit 1: boom',
+      exitCode: 1,
+    })
+    api.fake.putTask('s'.repeat(25), { service, slot: '1', node: nodeIds[1], stopping: true })
+    expect(await states({ id: ['ff'] })).toEqual(['failed/shutdown'])
+    expect(await states({ id: ['ss'] })).toEqual(['running/shutdown'])
+    expect((await api.get(`/tasks/${'f'.repeat(25)}`)).body.Status).toMatchObject({
+      Err: 'exit 1: boom',
+      ContainerStatus: { ExitCode: 1 },
+    })
+  })
+
+  test('filters by service, node, desired state and template', async () => {
+    await api.post('/services/create', spec('web'))
+    await api.post('/services/create', spec('db', { Mode: { Replicated: { Replicas: 1 } } }))
+    api.fake.run()
+    expect(await states({ service: ['web'] })).toHaveLength(2)
+    expect(await states({ service: ['we'] })).toHaveLength(0)
+    expect(await states({ name: ['web.1'] })).toHaveLength(1)
+    const nodes = [
+      await states({ node: ['self'] }),
+      await states({ node: ['n2'] }),
+      await states({ node: [nodeIds[2]] }),
+    ]
+    expect(nodes.flat()).toHaveLength(3)
+    expect(await states({ 'desired-state': ['shutdown'] })).toHaveLength(0)
+    expect((await api.get(filtered('/tasks', { 'desired-state': ['odd'] }))).status).toBe(400)
+    const { Version, Spec } = (await api.get('/services/web')).body
+    await api.post(`/services/web/update?version=${Version.Index}`, {
+      ...Spec,
+      TaskTemplate: { ContainerSpec: { Image: 'other' } },
+    })
+    expect(await states({ service: ['web'], '_up-to-date': ['true'] })).toHaveLength(0)
+  })
+
+  test('shows the template that it was made from', async () => {
+    await api.post('/services/create', spec('web', { Mode: { Replicated: { Replicas: 1 } } }))
+    api.fake.run()
+    const { Version, Spec } = (await api.get('/services/web')).body
+    await api.post(`/services/web/update?version=${Version.Index}`, {
+      ...Spec,
+      TaskTemplate: { ContainerSpec: { Image: 'other' } },
+    })
+    expect((await api.get('/tasks/web.1')).body.Spec.ContainerSpec.Image).toBe('node')
+  })
+})
