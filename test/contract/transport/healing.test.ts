@@ -3,7 +3,7 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { connect as connectSocket, createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
-import type { KnownMember } from '../../../agent/transport/admission.ts'
+import { type KnownMember, transportTimes } from '../../../agent/transport/admission.ts'
 import { hasGossip } from '../../../agent/transport/watchdog.ts'
 import { foundCluster } from '../../../agent/trust/certificate.ts'
 import { createIdentity, type Identity } from '../../../agent/trust/identity.ts'
@@ -120,12 +120,14 @@ describe('healing', () => {
     const { cluster, certificate } = foundCluster(founder)
     const joiner = createIdentity()
     const states = [registry(), registry()] as const
-    const a = await station({ identity: founder, cluster, certificate, state: states[0] })
+    const times = { ...transportTimes.local, redialMinMs: 20, redialMaxMs: 200 }
+    const a = await station({ identity: founder, cluster, certificate, state: states[0], times })
     const b = await station({
       identity: joiner,
       cluster,
       certificate: admitted(founder, certificate, joiner),
       state: states[1],
+      times,
     })
     closers.push(
       () => a.transport.stop(),
@@ -143,7 +145,7 @@ describe('healing', () => {
     await until(() => a.lost.length > 0 && b.lost.length > 0, { deadlineMs: 2_000, what: 'both losses' })
     // Longer than libp2p's own five tries at our pace: it would have given up.
     await until(
-      () => (a.transport.counters().get('dials failed') ?? 0) + (b.transport.counters().get('dials failed') ?? 0) > 6,
+      () => (a.transport.counters().get('dials failed') ?? 0) + (b.transport.counters().get('dials failed') ?? 0) > 24,
       {
         deadlineMs: 20_000,
         what: 'tries in vain',

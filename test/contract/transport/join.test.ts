@@ -8,6 +8,7 @@ import { controlProtocol } from '../../../agent/transport/reach.ts'
 import { foundCluster } from '../../../agent/trust/certificate.ts'
 import { createIdentity, type Identity } from '../../../agent/trust/identity.ts'
 import { tokenHash, tokenId } from '../../../agent/trust/token.ts'
+import { encode } from '../../../protocol/codec.ts'
 import { until } from '../../until.ts'
 import { type LibStation, memberOf, type Registry, registry, type StationOptions, station } from './stations.ts'
 import { strangerNode } from './stranger.ts'
@@ -202,6 +203,25 @@ describe('a join that does not work says within 5 s which it is', () => {
       kind: 'port-closed',
       fix: expect.stringContaining('--advertise'),
     })
+  })
+
+  test('a node that knows the cluster id but is no member, and never sees the secret', async () => {
+    const { cluster } = await founded()
+    const impostor = await strangerNode(cluster)
+    others.push(() => impostor.stop())
+    const heard: Uint8Array[] = []
+    const forged = foundCluster(createIdentity()).certificate
+    const greeting = { say: 'greeting', certificate: Uint8Array.from(forged), wallMs: Date.now() }
+    await impostor.handle(controlProtocol, (stream) => {
+      stream.addEventListener('message', ({ data }) => {
+        heard.push(data.subarray())
+        if (heard.length === 1) stream.send(encodeFrame(frameKinds.hello, encode(greeting)))
+      })
+    })
+    const problem = await problemOf(tryJoin(await joinerOf(cluster), [impostor.getMultiaddrs()[0]!.toString()]))
+    expect(problem.kind).toBe('other-cluster')
+    expect(heard.length).toBeGreaterThan(0)
+    expect(Buffer.concat(heard).includes(Buffer.from(secret))).toBe(false)
   })
 
   test('another version of the protocol, told by either side', async () => {

@@ -1,7 +1,12 @@
 // Real libp2p transports on loopback, members of one cluster that was founded and joined without tokens: certificates are made here.
 import { createConnection } from 'node:net'
 import { createClock, createRandom } from '../../../agent/real.ts'
-import { type Admission, type KnownMember, transportTimes } from '../../../agent/transport/admission.ts'
+import {
+  type Admission,
+  type KnownMember,
+  type TransportTimes,
+  transportTimes,
+} from '../../../agent/transport/admission.ts'
 import { createTransport, type Libp2pTransport } from '../../../agent/transport/transport.ts'
 import { admit, clusterTag, foundCluster } from '../../../agent/trust/certificate.ts'
 import { createIdentity, type Identity } from '../../../agent/trust/identity.ts'
@@ -48,6 +53,7 @@ export interface StationOptions {
   readonly listen?: string
   readonly advertise?: readonly string[]
   readonly wallOffsetMs?: number
+  readonly times?: TransportTimes
 }
 
 export async function station(options: StationOptions): Promise<LibStation> {
@@ -64,7 +70,7 @@ export async function station(options: StationOptions): Promise<LibStation> {
     clock: { ...clock, wall: () => clock.wall() + (options.wallOffsetMs ?? 0) },
     random: createRandom(),
     log: silentLog,
-    times: transportTimes.local,
+    times: options.times ?? transportTimes.local,
     build: 'test',
   })
   const made: LibStation = {
