@@ -1,9 +1,7 @@
-// The process edge: argv, env, signals and exit codes. Nothing here decides; each command is loaded only when it is asked for.
-import { readFileSync } from 'node:fs'
+/**
+ * The process edge: argv in, exit code out. Everything else is loaded when a command asks for it.
+ */
+import { processIo } from './cli/io.ts'
+import { run } from './cli/run.ts'
 
-const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'))
-if (process.argv[2] === '--version') process.stdout.write(`vine ${version}\n`)
-else {
-  process.stderr.write('Usage: vine --version\n')
-  process.exitCode = 125
-}
+process.exitCode = await run(process.argv.slice(2), processIo())

@@ -20,8 +20,8 @@ const MAY: Readonly<Record<string, readonly string[]>> = {
 /** Keys and signatures are named by every edge that proves or checks who speaks; they know no edge themselves. */
 const EDGE_MAY = ['protocol', 'core', 'presets', 'world', 'fault', 'view', 'trust', 'shell']
 /** Files of agent/ that are parts by themselves, and folders that are no edges. */
-const OWN_FILES = ['presets', 'fault', 'world', 'view', 'journal', 'node', 'main']
-const OWN_FOLDERS = ['core', 'trust', 'loops']
+const OWN_FILES = ['presets', 'fault', 'world', 'view', 'journal', 'node', 'main', 'start']
+const OWN_FOLDERS = ['core', 'trust', 'loops', 'start']
 /** Edges that come in two implementations, which know their common folder but not each other. */
 const SPLIT_EDGES = ['dataplane', 'runtime']
 /** The command line knows the swarm through its API only: the client, and the headers and shapes that the API answers with. */
@@ -44,8 +44,11 @@ function wrongWay(path: string, from: string): string | undefined {
   if (own === undefined || own === other) return undefined
   if (other === undefined) return target.startsWith('test/') ? 'the program knows nothing of its tests' : undefined
   if (own === 'main') return undefined
-  if (own === 'node') return isClient(other) || other === 'main' ? 'node.ts runs without the command line' : undefined
-  if (other === 'node' || other === 'main') return 'only node.ts and main.ts compose'
+  // start.ts and its folder put the agent of production together: node.ts over the real world, and the edges around it.
+  if (own === 'node' || own === 'start')
+    return isClient(other) || other === 'main' ? `${own} runs without the command line` : undefined
+  if (isClient(own) && target === 'agent/start.ts') return undefined
+  if (other === 'node' || other === 'main' || other === 'start') return 'only node.ts, start.ts and main.ts compose'
   if (isClient(own)) {
     if (API_FOR_CLIENTS.test(target) || isClient(other) || CLIENT_MAY.includes(other)) return undefined
     return 'it may use the API client only'

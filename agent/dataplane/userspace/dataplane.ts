@@ -47,6 +47,8 @@ export interface UserspaceOptions {
 
 export interface UserspaceDataplane extends Dataplane {
   readonly name: 'userspace'
+  /** The second byte of this node's own 127.x/16. Hosts .0.1 to .0.254 are left to the tasks' resolvers. */
+  readonly block: number
   /** The loopback address of a service or task; opens its listeners. Undefined when no route leads there. */
   addressOf(target: AliasTarget): string | undefined
   /** What an address stands for; 'unknown' for one of ours that is not in use, undefined for others'. */
@@ -73,6 +75,7 @@ export async function createUserspaceDataplane(options: UserspaceOptions): Promi
 
 class Userspace implements UserspaceDataplane {
   readonly name = 'userspace'
+  readonly block: number
   private readonly options: UserspaceOptions
   private readonly marker: Server
   private readonly aliases: AliasBook
@@ -95,6 +98,7 @@ class Userspace implements UserspaceDataplane {
   constructor(options: UserspaceOptions, block: number, marker: Server) {
     this.options = options
     this.marker = marker
+    this.block = block
     this.aliases = new AliasBook(block)
     this.ledger = new Ledger(options.self, options.clock)
     this.descriptors = new Descriptors(options.log)

@@ -1,0 +1,100 @@
+/**
+ * What the API asks of its node (api/context.ts), answered from the parts of this agent.
+ */
+import type { ApiContext, FlowCounters } from '../api/context.ts'
+import type { AgentConfig } from '../config.ts'
+import type { UserspaceDataplane } from '../dataplane/userspace/dataplane.ts'
+import { ask } from '../dns/ask.ts'
+import type { EventRing } from '../events.ts'
+import { fault } from '../fault.ts'
+import type { Node } from '../node.ts'
+import type { Clock, Log, Mesh, Random, Runtime } from '../world.ts'
+import { doctor } from './doctor.ts'
+import { metrics } from './metrics.ts'
+import type { Names } from './names.ts'
+import { relay } from './relay.ts'
+import { agentVersion } from './self.ts'
+import { createTokenDesk } from './tokens.ts'
+
+export interface ContextParts {
+  readonly config: AgentConfig
+  readonly node: Node
+  readonly mesh: Mesh
+  readonly dataplane: UserspaceDataplane
+  readonly runtime: Runtime
+  readonly names: Names
+  readonly events: EventRing
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Log
+  readonly cluster: string
+  readonly dnsPort: number
+  readonly transportCounters: () => ReadonlyMap<string, number>
+  readonly joinAddress: () => string
+  readonly signRemoval: (node: string, atMs: number) => Uint8Array
+  readonly stop: ApiContext['stop']
+}
+
+export function createContext(parts: ContextParts): ApiContext {
+  const { node, clock, random, log, events, runtime, dataplane, mesh, names } = parts
+  const { view } = node
+  return {
+    view,
+    writer: view,
+    clock,
+    random,
+    log,
+    agentVersion,
+    stamp: () => view.stamp(),
+    health: () => ({ need: node.need(), clockOffsetMs: -view.clockOffsetMs(), warnings: warnings(node) }),
+    events,
+    logs: (task, query) => runtime.logs(task, query),
+    missingOn: node.missingOn,
+    relay: (target, request) => relay(mesh, target, request),
+    async resolve({ name, type, task }) {
+      if (!node.reconcile.tasks().some((own) => own.task === task))
+        throw fault('not-found', 'this task does not run here')
+      const { status, answers } = await ask(names.responder, task, name, type)
+      return { code: status, answers: answers.map(({ ttlS, ...rest }) => ({ ...rest, ttlSeconds: ttlS })) }
+    },
+    tokens: createTokenDesk({ view, cluster: parts.cluster, clock, random, address: parts.joinAddress }),
+    async removeNode(target) {
+      const atMs = Math.floor(clock.wall())
+      const value = { by: view.self, atMs, signature: new Uint8Array(parts.signRemoval(target, atMs)) }
+      return (await view.commit([{ scope: 'cluster', kind: 'removal', id: target, value }])).held
+    },
+    stop: parts.stop,
+    flows: () => flowCounters(dataplane, node),
+    doctor: () => doctor({ config: parts.config, node, runtime, dnsPort: parts.dnsPort }),
+    metrics: () =>
+      metrics({
+        node,
+        dataplane,
+        mesh,
+        responder: names.responder,
+        transport: parts.transportCounters,
+        lagMs: () => clock.lagMs(),
+      }),
+  }
+}
+
+function warnings(node: Node): readonly string[] {
+  const failing = node.view.journalFailing()
+  return [...node.routes.problems().map((problem) => problem.sentence), ...(failing === undefined ? [] : [failing])]
+}
+
+function flowCounters(dataplane: UserspaceDataplane, node: Node): readonly FlowCounters[] {
+  return [...dataplane.counters().services].map(([service, tally]) => {
+    const name = node.view.services.get(service)?.value.spec.Name ?? service
+    return {
+      service,
+      name,
+      entry: name,
+      opened: tally.connections,
+      active: tally.active,
+      failed: tally.failures,
+      bytesIn: tally.bytesIn,
+      bytesOut: tally.bytesOut,
+    }
+  })
+}

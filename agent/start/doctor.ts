@@ -1,0 +1,104 @@
+/**
+ * What only the running agent can find out about its own health, as sentences with a remedy: for `vine doctor`.
+ */
+import { readFileSync } from 'node:fs'
+import { statfs } from 'node:fs/promises'
+import type { Finding } from '../api/context.ts'
+import type { AgentConfig } from '../config.ts'
+import type { Node } from '../node.ts'
+import type { Runtime } from '../world.ts'
+
+export interface DoctorOptions {
+  readonly config: AgentConfig
+  readonly node: Node
+  readonly runtime: Runtime
+  /** Port on which task resolvers answer. */
+  readonly dnsPort: number
+}
+
+/** 512 MB: logs of 25 tasks at their cap. */
+const freeBytesMin = 512 * 1024 * 1024
+/** Two descriptors a flow, and 5,000 flows held with room for everything else. */
+const filesMin = 12_000
+/** The API refuses writes beyond 10 s; a tenth of it is worth a word. */
+const clockOffsetMaxMs = 1_000
+
+export async function doctor(options: DoctorOptions): Promise<readonly Finding[]> {
+  return [
+    published(options),
+    fileLimit(),
+    dnsPort(options),
+    await disk(options),
+    clock(options),
+    await leftovers(options),
+  ]
+}
+
+function published({ node }: DoctorOptions): Finding {
+  const problems = node.routes.problems()
+  if (problems.length === 0) return { check: 'ports', ok: true, sentence: 'every published port listens' }
+  const sentence = problems.map((problem) => problem.sentence).join('; ')
+  return { check: 'ports', ok: false, sentence, fix: 'End the other program, or publish another port' }
+}
+
+function fileLimit(): Finding {
+  const line = /^Max open files\s+(\d+|unlimited)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1] ?? '0'
+  const limit = line === 'unlimited' ? Number.POSITIVE_INFINITY : Number(line)
+  if (limit >= filesMin) return { check: 'file limit', ok: true, sentence: `${line} open files are allowed` }
+  return {
+    check: 'file limit',
+    ok: false,
+    sentence: `${line} open files allow about ${Math.floor(limit / 2)} connections at once`,
+    fix: `Start the agent with a higher limit: ulimit -n ${filesMin}`,
+  }
+}
+
+function dnsPort({ dnsPort: port, config }: DoctorOptions): Finding {
+  if (port === 53 || config.dns.ports[0] === port) {
+    return { check: 'DNS port', ok: true, sentence: `resolvers of tasks answer on port ${port}` }
+  }
+  return {
+    check: 'DNS port',
+    ok: false,
+    sentence: `resolvers of tasks answer on port ${port}, since port 53 may not be bound`,
+    fix: 'Run the agent as root or with CAP_NET_BIND_SERVICE if programs must find port 53',
+  }
+}
+
+async function disk({ config, node }: DoctorOptions): Promise<Finding> {
+  const failing = node.view.journalFailing()
+  if (failing !== undefined)
+    return { check: 'disk', ok: false, sentence: failing, fix: `Free space in ${config.node.dataDir}` }
+  const { bavail, bsize } = await statfs(config.node.dataDir)
+  const free = bavail * bsize
+  const text = `${Math.round(free / 1024 / 1024)} MB are free in ${config.node.dataDir}`
+  if (free >= freeBytesMin) return { check: 'disk', ok: true, sentence: text }
+  return { check: 'disk', ok: false, sentence: text, fix: 'Free space: without it nothing new is accepted here' }
+}
+
+function clock({ node }: DoctorOptions): Finding {
+  const offsetMs = node.view.clockOffsetMs()
+  if (Math.abs(offsetMs) <= clockOffsetMaxMs) {
+    return { check: 'clock', ok: true, sentence: `the clock is ${Math.abs(Math.round(offsetMs))} ms off cluster time` }
+  }
+  const side = offsetMs > 0 ? 'behind' : 'ahead of'
+  return {
+    check: 'clock',
+    ok: false,
+    sentence: `the clock is ${(Math.abs(offsetMs) / 1000).toFixed(1)} s ${side} the cluster`,
+    fix: 'Set it by NTP: beyond 10 s this node refuses changes, beyond 60 s the others refuse its records',
+  }
+}
+
+async function leftovers({ node, runtime }: DoctorOptions): Promise<Finding> {
+  const known = new Set(node.reconcile.tasks().map(({ task }) => task))
+  const stray = (await runtime.list()).filter((task) => task.running && !known.has(task.task))
+  if (stray.length === 0) return { check: 'leftovers', ok: true, sentence: 'no process runs that no service asks for' }
+  const pids = stray.map((task) => task.pid).join(', ')
+  return {
+    check: 'leftovers',
+    ok: false,
+    sentence: `processes of former tasks still run: ${pids}`,
+    fix: `kill ${pids}`,
+  }
+}

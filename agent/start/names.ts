@@ -1,0 +1,121 @@
+/**
+ * Names for this node's tasks: the resolver at an address of each task's own, and the names in its /etc/hosts.
+ *
+ * Puts core/names, the data plane's addresses and the DNS edge together. A task's resolver comes and goes with its attachment.
+ */
+import type { NetworkId, TaskId } from '../../protocol/ids.ts'
+import { conflicts } from '../core/conflicts.ts'
+import { callerOf, type NameFacts, nameFacts } from '../core/names/caller.ts'
+import type { View } from '../core/view.ts'
+import type { UserspaceDataplane } from '../dataplane/userspace/dataplane.ts'
+import type { HostName } from '../dataplane/userspace/hosts-files.ts'
+import { createResponder, type Responder } from '../dns/responder.ts'
+import { createDnsServer } from '../dns/server.ts'
+import { createUpstream, type UpstreamServer } from '../dns/upstream.ts'
+import type { Attachment, AttachRequest, Clock, Dataplane, Log, Random } from '../world.ts'
+import type { Resolvers } from './resolvers.ts'
+
+export interface NamesOptions {
+  readonly view: () => View | undefined
+  readonly isReady: (network: NetworkId) => boolean
+  readonly upstream: readonly UpstreamServer[]
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Log
+}
+
+export interface Names {
+  readonly responder: Responder
+  /** Lines of a task's /etc/hosts. */
+  hostsOf(task: TaskId): readonly HostName[]
+  /** The data plane, with a resolver for each attached task. */
+  around(dataplane: UserspaceDataplane, resolvers: Resolvers): Dataplane
+  close(): Promise<void>
+}
+
+/** A hosts file is read whole at every look-up: beyond this many names it costs more than it gives. */
+const hostNamesMax = 500
+
+export function createNames(options: NamesOptions): Names {
+  let dataplane: UserspaceDataplane | undefined
+  let facts: NameFacts | undefined
+  let factsRevision = -1
+
+  function current(): NameFacts | undefined {
+    const view = options.view()
+    if (view === undefined) return undefined
+    if (facts === undefined || factsRevision !== view.revision) {
+      facts = nameFacts(view, new Set(conflicts(view).keys()), options.isReady)
+      factsRevision = view.revision
+    }
+    return facts
+  }
+
+  const responder = createResponder({
+    callerOf(task) {
+      const known = current()
+      return known === undefined ? { networks: [], stack: undefined } : callerOf(task, known)
+    },
+    generation: () => options.view()?.revision ?? -1,
+    addressOf: (target) => dataplane?.addressOf(target),
+    targetOf: (address) => dataplane?.targetOf(address),
+    upstream: createUpstream({ servers: options.upstream, clock: options.clock, random: options.random }),
+    clock: options.clock,
+    random: options.random,
+  })
+  const server = createDnsServer(responder, options.log)
+
+  async function listen(task: TaskId, attachment: Attachment): Promise<void> {
+    const place = attachment.resolver
+    const colon = place?.lastIndexOf(':') ?? -1
+    if (place !== undefined) await server.listen(task, place.slice(0, colon), Number(place.slice(colon + 1)))
+  }
+
+  return {
+    responder,
+    hostsOf(task) {
+      const known = current()
+      if (known === undefined) return []
+      const names: HostName[] = []
+      for (const { table } of callerOf(task, known).networks) {
+        for (const [name, [first]] of table) {
+          const target = first?.targets[0]
+          const address = target === undefined ? undefined : dataplane?.addressOf(target)
+          if (address !== undefined && names.length < hostNamesMax) names.push({ name, address })
+        }
+      }
+      return names
+    },
+    around(inner, resolvers) {
+      dataplane = inner
+      return {
+        name: inner.name,
+        async attach(request: AttachRequest) {
+          const attachment = await inner.attach(request)
+          try {
+            await listen(request.task, attachment)
+          } catch (thrown) {
+            await inner.detach(request.task)
+            throw thrown
+          }
+          return attachment
+        },
+        async adopt(request: AttachRequest, attachment: Attachment) {
+          if (attachment.resolver !== undefined) resolvers.adopt(request.task, attachment.resolver)
+          await inner.adopt(request, attachment)
+          await listen(request.task, attachment)
+        },
+        async detach(task: TaskId) {
+          await server.unlisten(task)
+          resolvers.release(task)
+          await inner.detach(task)
+        },
+        apply: (routes) => inner.apply(routes),
+        onTrouble: (listener) => inner.onTrouble(listener),
+        accepts: (host, port, timeoutMs) => inner.accepts(host, port, timeoutMs),
+        close: () => inner.close(),
+      }
+    },
+    close: () => server.close(),
+  }
+}

@@ -1,0 +1,44 @@
+/**
+ * What this machine says of itself in its member record.
+ */
+import { readFileSync } from 'node:fs'
+import { arch, availableParallelism, platform, totalmem } from 'node:os'
+import type { AgentConfig } from '../config.ts'
+import type { SelfFacts } from '../node.ts'
+import type { Identity } from '../trust/identity.ts'
+
+/** Docker's words for what Node calls x64 and arm64 (GOARCH). */
+const architectures: Readonly<Record<string, string>> = { x64: 'amd64', arm64: 'arm64', ia32: '386', arm: 'arm' }
+
+export interface Reachable {
+  readonly listen: readonly string[]
+  readonly mesh: readonly { readonly host: string; readonly port: number }[]
+  readonly certificate: Uint8Array
+}
+
+export function selfFacts(config: AgentConfig, identity: Identity, reachable: Reachable): SelfFacts {
+  return {
+    name: config.node.name,
+    peerId: identity.peerId,
+    boot: bootId(),
+    listen: [...reachable.listen],
+    mesh: [...reachable.mesh],
+    addresses: [...config.dataplane.addresses],
+    engineLabels: { ...config.node.labels },
+    platform: { os: platform(), arch: architectures[arch()] ?? arch() },
+    resources: { nanoCpus: availableParallelism() * 1e9, memoryBytes: totalmem() },
+    version: agentVersion,
+    runtimes: ['process'],
+    dataplane: 'userspace',
+    certificate: reachable.certificate,
+  }
+}
+
+/** Drawn by the kernel at each boot (random(4)). Elsewhere than on Linux no agent runs. */
+function bootId(): string {
+  return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
+}
+
+export const agentVersion: string = JSON.parse(
+  readFileSync(new URL('../../package.json', import.meta.url), 'utf8'),
+).version
