@@ -36,6 +36,7 @@ const linksAcceptedMax = 2 * linksMax
 const silenceMs = 2_000
 /** …and given up 5 s later: longer than a stalled machine takes to come back (the figure is 1 s). */
 const pongMs = 5_000
+const watchMs = 1_000
 
 export interface MeshOptions {
   readonly identity: Identity
@@ -82,6 +83,7 @@ class TlsMesh implements Mesh {
   private takeFlow: Parameters<Mesh['onFlow']>[0] = () => 'unknown-target'
   private takeStream: Parameters<Mesh['onStream']>[0] | undefined
   private readonly count = { flowsOpened: 0, flowsTaken: 0, strangers: 0, violations: 0, linksLost: 0 }
+  private watchedMs: number
   private cancelWatch: Cancel
   private closed = false
 
@@ -97,7 +99,8 @@ class TlsMesh implements Mesh {
       secureOptions: constants.SSL_OP_NO_TICKET,
     }
     this.context = createSecureContext(this.secure)
-    this.cancelWatch = options.clock.after(1_000, () => this.watch())
+    this.watchedMs = options.clock.now()
+    this.cancelWatch = options.clock.after(watchMs, () => this.watch())
   }
 
   async listen(): Promise<void> {
@@ -286,23 +289,26 @@ class TlsMesh implements Mesh {
     for (const link of [...(this.links.get(node) ?? [])]) link.close(undefined, reason)
   }
 
-  /** Once a second: links on which flows wait in vain are asked, then given up. Idle links cost nothing. */
+  /** Links on which flows wait in vain are asked, then given up. Idle links cost nothing. */
   private watch(): void {
     const now = this.options.clock.now()
-    for (const links of [...this.links.values()]) {
-      for (const link of [...links]) {
-        if (link.pingedMs !== undefined && link.heardMs < link.pingedMs && now - link.pingedMs > pongMs) {
-          this.options.log.warn('A mesh connection went silent and was given up', { node: link.node })
-          link.close(undefined)
-        } else if (link.pingedMs === undefined && now - link.heardMs > silenceMs && hasWaiting(link)) {
-          link.pingedMs = now
-          link.mux.ping()
-        } else if (link.pingedMs !== undefined && link.heardMs >= link.pingedMs) {
-          link.pingedMs = undefined
-        }
-      }
+    // When this process itself stood still, what the others said meanwhile is yet to be read.
+    const stalled = now - this.watchedMs > 2 * watchMs
+    this.watchedMs = now
+    if (!stalled) for (const link of [...this.links.values()].flat()) this.look(link, now)
+    this.cancelWatch = this.options.clock.after(watchMs, () => this.watch())
+  }
+
+  private look(link: Link, now: number): void {
+    if (link.pingedMs !== undefined && link.heardMs >= link.pingedMs) link.pingedMs = undefined
+    if (link.pingedMs === undefined) {
+      if (now - link.heardMs <= silenceMs || !hasWaiting(link)) return
+      link.pingedMs = now
+      link.mux.ping()
+    } else if (now - link.pingedMs > pongMs) {
+      this.options.log.warn('A mesh connection went silent and was given up', { node: link.node })
+      link.close(undefined)
     }
-    this.cancelWatch = this.options.clock.after(1_000, () => this.watch())
   }
 }
 

@@ -17,6 +17,8 @@ export class FlowStream extends Duplex implements FlowHandler {
     super({ allowHalfOpen: true })
     this.flow = options.flow
     this.accepted = options.accepted ?? (() => {})
+    // A lost stream must never end the process because nobody happened to listen.
+    this.on('error', () => {})
   }
 
   onAccepted(flow: Flow): void {
