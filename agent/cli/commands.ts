@@ -144,6 +144,18 @@ export const commands: readonly CommandDefinition[] = [
     load: async () => (await import('./doctor/run.ts')).doctor,
   },
   {
+    name: 'demo',
+    says: 'See three agents lose one of them',
+    about:
+      'Starts three agents on this machine with a web service on them, asks all of them all the time, kills one with its tasks, and shows as a timeline what the others did, in milliseconds. On a terminal keys start further faults and q ends it; it leaves nothing behind.',
+    options: [
+      { flags: '--once', says: 'Play the script once and end' },
+      { ...json, says: 'End with one line of JSON' },
+    ],
+    examples: [{ says: 'The script, for a machine to read', line: 'vine demo --once --json' }],
+    load: async () => (await import('../demo/run.ts')).demo,
+  },
+  {
     name: 'completion',
     says: 'Print the completion script of a shell',
     about: 'Prints a script that completes commands, flags, and the names of services, networks and nodes.',

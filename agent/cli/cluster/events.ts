@@ -1,9 +1,9 @@
 /** `vine events`: what this node saw happen, a line each, with cause and observer. */
 
-import type { NodeEvent } from '../../world.ts'
 import { type Call, on, text } from '../definition.ts'
 import { parseDuration } from '../duration.ts'
 import { filterQuery } from '../filter.ts'
+import type { NodeEvent } from '../grapevine.ts'
 import { parseTemplate, renderTemplate } from '../template.ts'
 
 export async function events(call: Call): Promise<number> {

@@ -1,7 +1,7 @@
 /** `vine resolve NAME [TYPE] --from TASK`: what the resolver of that task answers. */
 
-import type { Resolved } from '../../api/context.ts'
 import { type Call, on, text } from '../definition.ts'
+import type { Resolved } from '../grapevine.ts'
 import { prettyJson } from '../listing.ts'
 import { layTable } from '../table.ts'
 import { exit, usage } from '../usage.ts'

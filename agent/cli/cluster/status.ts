@@ -1,7 +1,8 @@
 /** `vine status`: exit code 0 well, 1 not, 2 no agent. One line when all is well. */
-import type { Status } from '../../api/render/status.ts'
+
 import { Fault } from '../../fault.ts'
 import { type Call, on } from '../definition.ts'
+import type { Status } from '../grapevine.ts'
 import { prettyJson } from '../listing.ts'
 import { paint } from '../paint.ts'
 import { tellFault } from '../tell.ts'

@@ -1,20 +1,14 @@
 /** `vine token`: a new token, and the command to paste on the machine that joins. */
 import { type Call, on, text } from '../definition.ts'
 import { parseDuration } from '../duration.ts'
+import type { IssuedToken } from '../grapevine.ts'
 import { prettyJson } from '../listing.ts'
 import { humanDuration } from '../wording.ts'
-
-interface Issued {
-  readonly token: string
-  /** The command to paste. */
-  readonly join: string
-  readonly expires?: string | null
-}
 
 export async function token(call: Call): Promise<number> {
   const given = text(call.options, 'ttl')
   const ttl = given === undefined ? undefined : Math.round(parseDuration('--ttl', given) / 1e6)
-  const issued = await call.api.post<Issued>('/grapevine/token', {
+  const issued = await call.api.post<IssuedToken>('/grapevine/token', {
     ...(ttl === undefined ? {} : { ttlMs: ttl }),
     ...(on(call.options, 'rotate') ? { rotate: true } : {}),
   })

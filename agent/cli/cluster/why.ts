@@ -1,17 +1,10 @@
 /** `vine why SERVICE`: a line a slot, with the reason that placement had. */
 
 import { type Call, on } from '../definition.ts'
+import type { Why } from '../grapevine.ts'
 import { prettyJson } from '../listing.ts'
 import { layTable } from '../table.ts'
 import { readNames } from '../tasks.ts'
-
-interface Why {
-  readonly service: string
-  readonly name: string
-  /** Why the service as a whole does not run: a conflict of names or ports. */
-  readonly conflict?: string
-  readonly slots: readonly { readonly slot: string; readonly node?: string; readonly sentence: string }[]
-}
 
 export async function why(call: Call): Promise<number> {
   const [name = ''] = call.args

@@ -1,5 +1,5 @@
 /** What the facts of a machine mean for an agent: `ok`, or a sentence and a fix. Pure. */
-import type { Finding } from '../../api/context.ts'
+import type { Finding } from '../grapevine.ts'
 import { bytesText } from '../wording.ts'
 
 export interface Facts {

@@ -8,9 +8,9 @@ import { existsSync } from 'node:fs'
 import { readdir, readFile, statfs } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { dirname, join } from 'node:path'
-import type { Finding } from '../../api/context.ts'
 import { readConfig } from '../../config.ts'
 import { readMachine } from '../agent/machine.ts'
+import type { Finding } from '../grapevine.ts'
 import { type Facts, judge } from './judge.ts'
 
 export interface Examined {

@@ -1,8 +1,8 @@
 /** `vine doctor`: what the agent found of itself, and what this machine shows without one. */
 
-import type { Finding } from '../../api/context.ts'
 import { Fault } from '../../fault.ts'
 import { type Call, on } from '../definition.ts'
+import type { Finding } from '../grapevine.ts'
 import { prettyJson } from '../listing.ts'
 import { paint } from '../paint.ts'
 import { exit } from '../usage.ts'

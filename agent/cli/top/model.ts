@@ -3,9 +3,10 @@
  *
  * Counters are those of the agent that is asked; a counter that went back means that it was started anew, and counts from zero.
  */
-import type { FlowCounters } from '../../api/context.ts'
+
 import type { Verdict } from '../cluster/status.ts'
 import type { Node, Service, Task } from '../docker.ts'
+import type { FlowCounters } from '../grapevine.ts'
 import { portsText } from '../service/ls.ts'
 import { nodeName, taskName } from '../tasks.ts'
 import { nodeState, title } from '../wording.ts'

@@ -1,12 +1,13 @@
 /**
  * `vine top`: looks every second, draws when something came or a key was pressed, and gives the terminal back however it ends.
  */
-import type { FlowCounters } from '../../api/context.ts'
+
 import { Fault } from '../../fault.ts'
 import { readEvents } from '../cluster/events.ts'
 import { readVerdict } from '../cluster/status.ts'
 import { type Call, on } from '../definition.ts'
 import type { Node, Service, Task } from '../docker.ts'
+import type { FlowCounters } from '../grapevine.ts'
 import { selfId } from '../node/find.ts'
 import { colourful } from '../paint.ts'
 import { keysOf, press } from './keys.ts'

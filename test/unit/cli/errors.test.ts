@@ -104,8 +104,11 @@ describe('what the agent refuses', () => {
 
   test('warnings that come with an answer go to stderr, each once', async () => {
     const headers = { 'x-grapevine-warnings': encodeURIComponent(JSON.stringify(['held by this node only'])) }
-    agent = await fakeAgent({ 'GET /networks': () => ({ status: 200, body: [], headers }) })
-    expect((await vine(['network', 'ls'], { socket: agent.socket })).err).toBe('WARNING: held by this node only\n')
+    agent = await fakeAgent({
+      'GET /nodes': () => ({ status: 200, body: [], headers }),
+      'GET /info': () => ({ status: 200, body: {}, headers }),
+    })
+    expect((await vine(['node', 'ls'], { socket: agent.socket })).err).toBe('WARNING: held by this node only\n')
   })
 
   test('an agent that breaks off in the middle is told as that', async () => {

@@ -55,12 +55,13 @@ describe('service create', () => {
       'ping',
       '-c',
       '3',
+      '--detach=true',
       '--name',
       'x',
     )
     expect(body).toMatchObject({
       Name: 'p',
-      TaskTemplate: { ContainerSpec: { Image: 'busybox', Args: ['ping', '-c', '3', '--name', 'x'] } },
+      TaskTemplate: { ContainerSpec: { Image: 'busybox', Args: ['ping', '-c', '3', '--detach=true', '--name', 'x'] } },
     })
   })
 
@@ -230,6 +231,14 @@ describe('service update', () => {
         Ports: [{ Protocol: 'tcp', TargetPort: 80, PublishedPort: 9090, PublishMode: 'ingress' }],
       },
     })
+  })
+
+  test('a port that is published again takes the place of the old one', async () => {
+    const { body } = await written('service', 'update', '-d', '--publish-add', '8080:81', 'web')
+    expect(body).toMatchObject({
+      EndpointSpec: { Ports: [{ Protocol: 'tcp', TargetPort: 81, PublishedPort: 8080, PublishMode: 'ingress' }] },
+    })
+    expect((body as typeof web.Spec).EndpointSpec?.Ports).toHaveLength(1)
   })
 
   test('scale changes the count and nothing else', async () => {
