@@ -23,7 +23,7 @@ export async function printTasks(call: Call, tasks: readonly Task[]): Promise<vo
     rows,
     fields: {
       ID: { heading: 'ID', value: (t) => (full ? t.ID : shortId(t.ID)) },
-      Name: { heading: 'NAME', value: (t) => `${repeated.has(t) ? indent : ''}${nameOf(t)}${full ? `.${t.ID}` : ''}` },
+      Name: { heading: 'NAME', value: (t) => `${repeated.has(t) ? indent : ''}${nameOf(t)}` },
       Image: { heading: 'IMAGE', value: (t) => imageOf(t, full) },
       Node: { heading: 'NODE', value: (t) => names?.nodes.get(t.NodeID ?? '') ?? t.NodeID ?? '' },
       DesiredState: { heading: 'DESIRED STATE', value: (t) => title(t.DesiredState ?? '') },
@@ -35,7 +35,7 @@ export async function printTasks(call: Call, tasks: readonly Task[]): Promise<vo
       Ports: { heading: 'PORTS', value: (t) => portsText(t.Status?.PortStatus?.Ports ?? []) },
     },
     table: ['ID', 'Name', 'Image', 'Node', 'DesiredState', 'CurrentState', 'Error', 'Ports'],
-    quiet: (t) => (full ? t.ID : shortId(t.ID)),
+    quiet: (t) => t.ID,
     json: rows,
   })
 }

@@ -92,15 +92,14 @@ function networks({ Spec }: Service, names: ReadonlyMap<string, string>): readon
 function ports({ Endpoint }: Service): readonly string[] {
   const all = Endpoint?.Ports ?? []
   if (all.length === 0) return []
-  return [
-    'Ports:',
-    ...all.flatMap((port) => [
-      ` PublishedPort = ${port.PublishedPort ?? 0}`,
-      `  Protocol = ${port.Protocol ?? 'tcp'}`,
-      `  TargetPort = ${port.TargetPort ?? 0}`,
-      `  PublishMode = ${port.PublishMode ?? 'ingress'}`,
-    ]),
-  ]
+  const lines = all.flatMap((port) => [
+    ` PublishedPort = ${port.PublishedPort ?? 0}`,
+    `  Protocol = ${port.Protocol ?? 'tcp'}`,
+    `  TargetPort = ${port.TargetPort ?? 0}`,
+    `  PublishMode = ${port.PublishMode ?? 'ingress'}`,
+  ])
+  // Docker's template leaves a blank after the last one.
+  return ['Ports:', ...lines.with(-1, `${lines.at(-1)} `)]
 }
 
 function health({ Spec }: Service): readonly string[] {

@@ -86,7 +86,8 @@ describe('service ps', () => {
 
   test('--no-trunc shows whole ids and errors', async () => {
     const { out } = await ask('service', 'ps', '--no-trunc', 'web')
-    expect(out).toContain('web.1.taskone000000000000000000')
+    expect(out).toContain('taskone000000000000000000   web.1 ')
+    expect((await ask('service', 'ps', '-q', 'web')).out).toContain('taskone000000000000000000\n')
     expect(out).toContain('"Error: listen EADDRINUSE: address already in use :::80"')
   })
 
