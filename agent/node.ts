@@ -2,8 +2,8 @@
  * One node, put together: the replicated state and the loops that read it, over a world that is handed in (world.ts).
  *
  * The same function runs in production (start.ts) and, on virtual time, a thousand times in one process (test/sim). Holds no policy: it
- * connects what happens to those who want to know, and begins and ends things in order. Invariant: nothing is written about this node
- * before it is connected, and the member record says "up" before the first task is claimed.
+ * connects what happens to those who want to know, and begins and ends things in order. Invariant: this node answers for itself only
+ * after its records say what became of the tasks of its former run.
  */
 import type { NetworkId, NodeId } from '../protocol/ids.ts'
 import { type MemberValue, networkScope, type Scope, type SettingsValue } from '../protocol/model.ts'
@@ -22,7 +22,7 @@ import { createRoutesLoop, type RoutesLoop } from './loops/routes.ts'
 import { createSync, type Sync } from './loops/sync.ts'
 import type { Times } from './presets.ts'
 import { openView, type ReplicatedView } from './view.ts'
-import type { Clock, Dataplane, Disk, Events, Log, Random, Runtime, Transport } from './world.ts'
+import type { ApplyProblem, Clock, Dataplane, Disk, Events, Log, Random, Runtime, Transport } from './world.ts'
 
 export interface World {
   readonly clock: Clock
@@ -50,7 +50,7 @@ export interface NodeConfig {
 }
 
 /** What a node says of itself that only its surroundings know. */
-export type SelfFacts = Omit<MemberValue, 'run' | 'startedMs' | 'presence' | 'networks'>
+export type SelfFacts = Omit<MemberValue, 'run' | 'startedMs' | 'presence' | 'networks' | 'problems'>
 
 export interface Node {
   readonly view: ReplicatedView
@@ -76,6 +76,10 @@ export interface Node {
   stop(options: { readonly backSoon: boolean }): Promise<void>
 }
 
+/** As many as a member record takes (model.ts). */
+const problemsMax = 64
+/** 1 s: one exchange takes milliseconds; a member that does not answer must not keep this node from taking part. */
+const tellWithinMs = 1_000
 /** A scope that no holder gives within this time is used as it is (design.md 3). */
 const scopeWaitMs = 2_000
 
@@ -105,13 +109,14 @@ export async function createNode(world: World, config: NodeConfig): Promise<Node
     log,
     times,
   })
-  const routesLoop = createRoutesLoop({ view, dataplane, clock, log, events, routes })
+  const routesLoop = createRoutesLoop({ view, dataplane, clock, log, events, routes, onProblems: tellProblems })
   const onDrain = createDrainHandler({ view, whenRouted: routesLoop.whenRouted })
   const health = createHealthLoop({ runtime, clock })
   const heldSinceMs = new Map<Scope, number>()
   let facts: SelfFacts | undefined
   let presence: MemberValue['presence'] = 'up'
   let networks: readonly NetworkId[] = []
+  let problems: NonNullable<MemberValue['problems']> = []
 
   const reconcile = createReconcileLoop({
     view,
@@ -170,8 +175,28 @@ export async function createNode(world: World, config: NodeConfig): Promise<Node
       startedMs: config.startedMs,
       presence,
       networks: [...networks],
+      problems: [...problems],
     } as MemberValue
     view.put({ scope: 'cluster', kind: 'member', id: self, value })
+  }
+
+  function tellProblems(found: readonly ApplyProblem[]): void {
+    const told = found.slice(0, problemsMax).map(({ service, sentence }) => ({ service, sentence }))
+    if (JSON.stringify(told) === JSON.stringify(problems)) return
+    problems = told
+    announceSelf()
+  }
+
+  /** Brings one member up to what happened here, if there is one; a silent one costs a second at most. */
+  async function tellOne(): Promise<void> {
+    const [member] = transport.connected()
+    if (member === undefined) return
+    let cancel = () => {}
+    const late = new Promise<void>((resolve) => {
+      cancel = clock.after(tellWithinMs, resolve)
+    })
+    await Promise.race([sync.exchange(member), late])
+    cancel()
   }
 
   async function onRequest(from: NodeId, kind: string, bytes: Uint8Array): Promise<Uint8Array> {
@@ -254,9 +279,11 @@ export async function createNode(world: World, config: NodeConfig): Promise<Node
         const write = { scope: 'cluster', kind: 'settings', id: 'cluster', value: founding } as const
         await view.commit([write])
       }
-      announceSelf()
       routesLoop.start()
       await reconcile.start()
+      announceSelf()
+      await tellOne()
+      membership.open()
       janitor.start()
     },
     announce(given) {

@@ -16,7 +16,7 @@ export interface Machine {
   /** Where its published ports answer. */
   readonly address: string
   readonly client: Client
-  readonly state: 'down' | 'up' | 'frozen'
+  readonly state: 'down' | 'starting' | 'up' | 'frozen'
   readonly pid: number | undefined
 }
 
@@ -81,13 +81,16 @@ export async function createMachines(options: MachinesOptions): Promise<Machines
       for (const gate of machine.gates) gate.shut()
     })
     for (const gate of machine.gates) await gate.open()
-    machine.state = 'up'
+    machine.state = 'starting'
     const untilMs = performance.now() + startMs
     for (;;) {
       if (child.exitCode !== null)
         throw fault('internal', `the agent ${machine.name} ended at once: ${lastLine(complaint)}`)
       const nodes = await machine.client.get<readonly unknown[]>('/nodes').catch(() => undefined)
-      if (nodes !== undefined && nodes.length > 0) return
+      if (nodes !== undefined && nodes.length > 0) {
+        machine.state = 'up'
+        return
+      }
       if (performance.now() > untilMs)
         throw fault('timeout', `the agent ${machine.name} did not start: ${lastLine(complaint)}`)
       await pause(lookMs)
@@ -143,7 +146,7 @@ export async function createMachines(options: MachinesOptions): Promise<Machines
 }
 
 interface Owned extends Machine {
-  state: 'down' | 'up' | 'frozen'
+  state: 'down' | 'starting' | 'up' | 'frozen'
   readonly inner: string
   readonly door: string
   readonly dir: string

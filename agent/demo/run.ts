@@ -118,7 +118,10 @@ function play(call: Call, stage: Stage): Promise<number> {
       for (const key of chunk.toString('utf8')) {
         const up = stage.machines.all.filter((m) => m.state === 'up')
         const busy = up.length < stage.machines.all.length || stage.shown('').cut
-        if (key === 'q' || key === '\u0003') return end()
+        if (key === 'q' || key === '\u0003') {
+          end()
+          return
+        }
         if ('kfp'.includes(key) && busy) note = 'One fault at a time: b brings it back'
         else if (key === 'k') act('Killed; watch the timeline', () => stage.kill(victimOf(stage)))
         else if (key === 'f') act('Frozen; watch the timeline', () => stage.freeze(victimOf(stage)))

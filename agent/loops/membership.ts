@@ -11,7 +11,7 @@ import { nodeName } from '../core/live.ts'
 import { type Claim, claimSchema } from '../core/membership/claims.ts'
 import { livenessSentence } from '../core/membership/sentence.ts'
 import type { Effect, Effects, Input, Known, Swim } from '../core/membership/state.ts'
-import { tableOf } from '../core/membership/state.ts'
+import { ownClaim, tableOf } from '../core/membership/state.ts'
 import { createSwim, step, wakeAt } from '../core/membership/swim.ts'
 import type { Liveness, View } from '../core/view.ts'
 import { fault } from '../fault.ts'
@@ -45,7 +45,13 @@ export interface MembershipDeps {
 }
 
 export interface MembershipLoop {
+  /** Begins to watch the others. */
   start(): void
+  /**
+   * Begins to answer for this node, and says that it lives. After its records say what became of its former tasks: who is believed alive
+   * has its records counted again, and stale ones would call off the tasks that replaced them.
+   */
+  open(): void
   stop(): void
   /** The replicated set of members may have changed. */
   onMembers(): void
@@ -63,6 +69,8 @@ export function createMembershipLoop(deps: MembershipDeps): MembershipLoop {
   let swim = createSwim(view.self, Math.floor(clock.wall()), clock.now())
   let timer: Cancel = () => {}
   let running = false
+  let isOpen = false
+  let waiting: (() => void)[] = []
 
   function feed(input: Input): void {
     if (!running) return
@@ -175,6 +183,11 @@ export function createMembershipLoop(deps: MembershipDeps): MembershipLoop {
     }
   }
 
+  /** What is told to others: of this node itself nothing before it is open. */
+  function table(): readonly Claim[] {
+    return tableOf(swim).filter((claim) => isOpen || claim.node !== view.self)
+  }
+
   function lateness(sentMs: number, timeoutMs: number): number {
     return Math.max(0, clock.now() - sentMs - timeoutMs)
   }
@@ -186,13 +199,15 @@ export function createMembershipLoop(deps: MembershipDeps): MembershipLoop {
   }
 
   async function exchangeTables(node: NodeId): Promise<void> {
-    const answer = await askOne(node, 'swim/table', { about: tableOf(swim) }, probeSchema, times.suspicionMinMs)
+    const answer = await askOne(node, 'swim/table', { about: table() }, probeSchema, times.suspicionMinMs)
     if (answer !== undefined) feed({ is: 'claims', from: node, claims: answer.about })
   }
 
   const requests: MembershipLoop['requests'] = {
     'swim/probe': async (from, bytes) => {
       feed({ is: 'claims', from, claims: take(probeSchema, bytes).about })
+      // Held back, not refused: the prober's own time-out bounds it.
+      if (!isOpen) await new Promise<void>((resolve) => waiting.push(resolve))
       return encode({ incarnation: swim.incarnation, wallMs: clock.wall(), about: [] })
     },
     'swim/probe-for': async (_from, bytes) => {
@@ -204,7 +219,7 @@ export function createMembershipLoop(deps: MembershipDeps): MembershipLoop {
     'swim/refused': async (_from, bytes) => encode({ result: await transport.dial(take(subjectSchema, bytes).node) }),
     'swim/table': async (from, bytes) => {
       feed({ is: 'claims', from, claims: take(probeSchema, bytes).about })
-      return encode({ about: tableOf(swim) })
+      return encode({ about: table() })
     },
   }
 
@@ -213,6 +228,12 @@ export function createMembershipLoop(deps: MembershipDeps): MembershipLoop {
       running = true
       swim = createSwim(view.self, Math.floor(clock.wall()), clock.now())
       onMembers(true)
+    },
+    open() {
+      isOpen = true
+      for (const answer of waiting) answer()
+      waiting = []
+      transport.publish(membershipTopic, encode({ claims: [ownClaim(swim)] }))
     },
     stop() {
       running = false
