@@ -58,6 +58,11 @@ export const memberSchema = z.looseObject({
   version: z.string().max(64),
   runtimes: z.array(z.string().max(64)).max(8),
   dataplane: z.string().max(64),
+  /** Published ports that it cannot listen on, for `service ps` on every node. */
+  problems: z
+    .array(z.looseObject({ service: id, sentence: shortText }))
+    .max(64)
+    .optional(),
   /** The certificate that admitted it (transport/trust), checked by anyone offline. */
   certificate: z.instanceof(Uint8Array).optional(),
 })

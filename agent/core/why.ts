@@ -3,9 +3,9 @@
  *
  * Says what place() decided, in sentences; it decides nothing.
  */
-import type { NodeId, Slot, TaskId } from '../../protocol/ids.ts'
+import type { NodeId, ServiceId, Slot, TaskId } from '../../protocol/ids.ts'
 import type { ServiceValue } from '../../protocol/model.ts'
-import { nodeName } from './live.ts'
+import { nodeName, upMembers } from './live.ts'
 import { place, type SlotPlan } from './placement/place.ts'
 import type { Stamped, View } from './view.ts'
 import { wanted } from './wanted.ts'
@@ -30,6 +30,15 @@ export function explain(view: View, service: Stamped<ServiceValue>, nowMs: numbe
     task: plan.task,
     sentence: sentenceOf(view, service, plan, { nowMs, load: placement.load }),
   }))
+}
+
+/** Nodes on which a published port of the service does not listen, and why: `n2: port 8080 is bound by another program`. */
+export function publishProblems(view: View, service: ServiceId): readonly string[] {
+  return upMembers(view).flatMap(({ id, record }) =>
+    (record.value.problems ?? [])
+      .filter((p) => p.service === service)
+      .map((p) => `${nodeName(view, id)}: ${p.sentence}`),
+  )
 }
 
 function barredSlots(service: Stamped<ServiceValue>, sentence: string): readonly SlotReport[] {

@@ -43,6 +43,8 @@ async function adopt(env: AdoptEnv, { task, attachment }: ObservedTask): Promise
     exit: undefined,
   }
   hands.set(task, hand)
+  const early = record?.value.state === 'assigned' || record?.value.state === 'preparing'
+  if (early) amend(parts, task, { state: 'starting', message: 'adopted' })
   if (record === undefined || service === undefined) return
   const asked = wanted(service)
   try {

@@ -66,9 +66,11 @@ export function rejection(parts: ReconcileParts, task: TaskValue, error: string)
   const before = [...(view.tasksByService.get(task.service) ?? [])]
     .flatMap((id) => view.tasks.get(id)?.value ?? [])
     .filter((t) => t.node === view.self && t.state === 'rejected' && t.template === task.template)
-  const attempt = 1 + Math.max(0, ...before.map((t) => t.attempt ?? 1))
-  const waitMs = Math.min(retryMaxMs, retryFirstMs * 2 ** (attempt - 1))
   const nowMs = clock.wall()
+  // Several slots given to this node at once are one attempt.
+  const again = before.every((t) => (t.retryAtMs ?? 0) <= nowMs) ? 1 : 0
+  const attempt = Math.max(1, again + Math.max(0, ...before.map((t) => t.attempt ?? 1)))
+  const waitMs = Math.min(retryMaxMs, retryFirstMs * 2 ** (attempt - 1))
   return {
     state: 'rejected',
     stateMs: nowMs,

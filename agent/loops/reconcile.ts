@@ -25,6 +25,8 @@ import { stopTask, taskExited } from './reconcile-stop.ts'
 
 /** 10 ms: below what anybody notices, and a burst of gossip is handled as one. */
 const minMs = 10
+/** After a long pass the loop rests three times as long, so that thousands of tasks cost a quarter of a core at most. */
+const restShare = 3
 /** 1 s: what only time changes (rebalance, offers) is looked at this often. */
 const maxMs = 1_000
 /** A restarted agent starts and stops nothing until it is caught up with one member, or this long (design.md 5). */
@@ -60,7 +62,7 @@ export function createReconcileLoop(parts: ReconcileParts): ReconcileLoop {
   let leaving = false
   let onEmpty: (() => void) | undefined
   let inPass = false
-  let lastPassMs = Number.NEGATIVE_INFINITY
+  let restUntilMs = 0
   let timer: { readonly atMs: number; readonly cancel: Cancel } | undefined
 
   const readiness = createReadiness(parts, wake)
@@ -144,7 +146,7 @@ export function createReconcileLoop(parts: ReconcileParts): ReconcileLoop {
   function pass(): void {
     if (state !== 'running' || inPass) return
     inPass = true
-    lastPassMs = clock.now()
+    const beganMs = clock.now()
     let dueMs = maxMs
     try {
       let steps: readonly Step[] = []
@@ -160,6 +162,7 @@ export function createReconcileLoop(parts: ReconcileParts): ReconcileLoop {
       parts.log.error('a pass of the reconcile loop failed', { reason: reasonOf(thrown) })
     } finally {
       inPass = false
+      restUntilMs = clock.now() + Math.max(minMs, restShare * (clock.now() - beganMs))
     }
     if (leaving && hands.size === 0) onEmpty?.()
     schedule(dueMs)
@@ -190,7 +193,7 @@ export function createReconcileLoop(parts: ReconcileParts): ReconcileLoop {
   function schedule(afterMs: number): void {
     if (state !== 'running') return
     const nowMs = clock.now()
-    const atMs = Math.max(nowMs + afterMs, lastPassMs + minMs)
+    const atMs = Math.max(nowMs + afterMs, restUntilMs)
     if (timer !== undefined && timer.atMs <= atMs) return
     timer?.cancel()
     const cancel = clock.after(atMs - nowMs, () => {

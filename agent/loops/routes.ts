@@ -18,6 +18,8 @@ export interface RoutesLoopParts {
   readonly events: Events
   /** core/routes/routes.ts. */
   readonly routes: (view: View, self: NodeId) => Routes
+  /** What the data plane could not do changed: say so in the member record. */
+  readonly onProblems: (problems: readonly ApplyProblem[]) => void
 }
 
 export interface RoutesLoop {
@@ -82,6 +84,7 @@ export function createRoutesLoop(parts: RoutesLoopParts): RoutesLoop {
       const { sentence } = problem
       parts.events.emit({ type: 'service', action: 'publish-failed', id: problem.service, name, sentence, attributes })
     }
+    if (found.length > 0 || problems.length > 0) parts.onProblems(found)
     problems = found
   }
 

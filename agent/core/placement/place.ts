@@ -163,7 +163,7 @@ function mustGo(asked: Wanted, member: Member): string | undefined {
 function giveOut(cluster: Cluster, who: Applicant, plan: SlotPlan): SlotPlan {
   if (plan.task !== undefined) {
     const beside = plan.leave !== undefined && who.wanted.updateOrder === 'start-first'
-    return beside ? takeOver(cluster, who, plan, undefined) : plan
+    return beside ? (takeOver(cluster, who, plan, undefined) ?? plan) : plan
   }
   const state = who.states.get(plan.slot)
   const gate = restartGate(who.wanted, state?.records ?? [], cluster.nowMs)

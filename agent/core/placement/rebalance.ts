@@ -2,12 +2,12 @@
  * Which task this node offers to which other, so that nodes that joined or came back get their share (design.md 5).
  *
  * Only the node with the most offers, only to one that has stayed long enough, one task a service at a time, and only where it lowers
- * a difference of two or more: of the service's tasks first, else of all tasks when the service's own spread does not suffer. A pure
- * reading: the offer is taken back when it no longer holds.
+ * a difference of two or more: of the service's tasks, or of all tasks where the service's own spread does not suffer and its updates
+ * are start-first. A pure reading: the offer is taken back when it no longer holds.
  */
-import type { NodeId, ServiceId, TaskId } from '../../../protocol/ids.ts'
+import type { NodeId, TaskId } from '../../../protocol/ids.ts'
 import type { View } from '../view.ts'
-import { wanted } from '../wanted.ts'
+import { type Wanted, wanted } from '../wanted.ts'
 import { refusesNode } from './eligible.ts'
 import { compareText } from './order.ts'
 import type { Placement, SlotPlan } from './place.ts'
@@ -20,34 +20,49 @@ export interface Offer {
 
 /** The offers that stand for this node's tasks. */
 export function offers(view: View, placement: Placement, stays: Stays, nowMs: number): readonly Offer[] {
+  const load = holdersOf(view, [...placement.services.values()].flat())
+  const fullest = [...load].sort(([a, n], [b, m]) => m - n || compareText(a, b))[0]?.[0]
+  const stayed = [...placement.load.keys()].filter((id) => hasStayed(stays, id, nowMs))
   const found: Offer[] = []
-  // One move for the sake of the totals at a time: the counts of all services change with each.
-  let forTotals = false
+  const forTotals: Offer[] = []
   for (const [service, plans] of placement.services) {
     const asked = view.services.get(service)
-    if (asked === undefined || wanted(asked).replicas === 'global' || !isSettled(view, plans)) continue
-    const counts = countsOf(view, plans)
-    const targets = [...placement.load.keys()]
-      .filter((id) => hasStayed(stays, id, nowMs) && mayTake(view, service, id))
-      .sort(
-        (a, b) => count(counts, a) - count(counts, b) || load(placement, a) - load(placement, b) || compareText(a, b),
-      )
-    const sources = [...counts.keys()].sort(
-      (a, b) => count(counts, b) - count(counts, a) || load(placement, b) - load(placement, a) || compareText(a, b),
+    if (asked === undefined || !isMovable(wanted(asked)) || !isSettled(view, plans)) continue
+    const counts = holdersOf(view, plans)
+    const [from] = [...counts.keys()].sort(
+      (a, b) => count(counts, b) - count(counts, a) || count(load, b) - count(load, a) || compareText(a, b),
     )
-    const [from, to] = [sources[0], targets[0]]
-    if (from !== view.self || to === undefined || to === from) continue
+    const [to] = stayed
+      .filter((id) => id !== from && mayTake(view, wanted(asked), id))
+      .sort((a, b) => count(counts, a) - count(counts, b) || count(load, a) - count(load, b) || compareText(a, b))
+    const task = from === view.self && to !== undefined ? taskToMove(view, plans) : undefined
+    if (task === undefined || from === undefined || to === undefined) continue
     const ofService = count(counts, from) - count(counts, to)
-    const ofAll = load(placement, from) - load(placement, to)
-    const moves = ofService >= 2 || (ofService === 1 && ofAll >= 2 && !forTotals)
-    if (!moves) continue
-    if (ofService < 2) forTotals = true
-    const held = plans.filter((plan) => plan.task !== undefined && view.tasks.get(plan.task)?.value.node === from)
-    const kept = held.find((plan) => plan.task !== undefined && view.tasks.get(plan.task)?.value.moveTo !== undefined)
-    const task = (kept ?? held.at(-1))?.task
-    if (task !== undefined) found.push({ task, to })
+    const ofAll = count(load, from) - count(load, to)
+    if (ofService >= 2) found.push({ task, to })
+    else if (ofService === 1 && ofAll >= 2 && from === fullest && mayRunTwice(wanted(asked)))
+      forTotals.push({ task, to })
   }
-  return found
+  // One move for the sake of the totals at a time, since each changes them for all services; the one under way first.
+  const underWay = forTotals.find(({ task }) => view.tasks.get(task)?.value.moveTo !== undefined) ?? forTotals[0]
+  return underWay === undefined ? found : [...found, underWay]
+}
+
+/** The task of this node that goes: one that is offered already, else that of the highest slot. */
+function taskToMove(view: View, plans: readonly SlotPlan[]): TaskId | undefined {
+  const own = plans.flatMap(({ task }) => (task === undefined ? [] : (view.tasks.get(task) ?? [])))
+  const held = own.filter(({ value }) => value.node === view.self)
+  return (held.find(({ value }) => value.moveTo !== undefined) ?? held.at(-1))?.id
+}
+
+/** A move runs a slot twice for a moment: never a service that is to run on one side of a partition only. */
+function isMovable(asked: Wanted): boolean {
+  return asked.replicas !== 'global' && asked.labels['grapevine.partition'] !== 'stop'
+}
+
+/** For the totals only those move whose owner said that two may run at once; a lone database is not moved for a number. */
+function mayRunTwice(asked: Wanted): boolean {
+  return asked.updateOrder === 'start-first'
 }
 
 /** Nothing of the service is on its way, but perhaps a move: then the offer behind it must stand. */
@@ -59,8 +74,8 @@ function isSettled(view: View, plans: readonly SlotPlan[]): boolean {
   })
 }
 
-/** Nodes with a slot of the service, and how many. */
-function countsOf(view: View, plans: readonly SlotPlan[]): ReadonlyMap<NodeId, number> {
+/** How many of these slots each node holds; what is only being given to a node does not count there yet. */
+function holdersOf(view: View, plans: readonly SlotPlan[]): ReadonlyMap<NodeId, number> {
   const counts = new Map<NodeId, number>()
   for (const { task } of plans) {
     const node = task === undefined ? undefined : view.tasks.get(task)?.value.node
@@ -69,16 +84,11 @@ function countsOf(view: View, plans: readonly SlotPlan[]): ReadonlyMap<NodeId, n
   return counts
 }
 
-function mayTake(view: View, service: ServiceId, node: NodeId): boolean {
+function mayTake(view: View, asked: Wanted, node: NodeId): boolean {
   const member = view.members.get(node)
-  const asked = view.services.get(service)
-  return member !== undefined && asked !== undefined && refusesNode(wanted(asked), member) === undefined
+  return member !== undefined && refusesNode(asked, member) === undefined
 }
 
 function count(counts: ReadonlyMap<NodeId, number>, node: NodeId): number {
   return counts.get(node) ?? 0
-}
-
-function load(placement: Placement, node: NodeId): number {
-  return placement.load.get(node) ?? 0
 }

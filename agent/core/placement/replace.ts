@@ -31,55 +31,52 @@ export function replaceOutdated(cluster: Cluster, who: Applicant, plans: readonl
   const moving = offered.find(({ slot }) => who.states.get(slot)?.takeover !== undefined) ?? offered[0]
   if (moving === undefined) return plans
   const target = offerOf(cluster, who, moving) as NodeId
-  return plans.map((plan) => (plan === moving ? takeOver(cluster, who, plan, [target]) : plan))
+  return plans.map((plan) => (plan === moving ? (takeOver(cluster, who, plan, [target]) ?? plan) : plan))
 }
 
-/** Adds to a plan that its holder is replaced beside itself, where a node can take the new task; else the plan as it was. */
+/**
+ * The plan with the holder replaced beside itself; while an earlier attempt still stops, or its restart delay runs, the holder simply
+ * stays. Undefined when no node can take a task beside it.
+ */
 export function takeOver(
   cluster: Cluster,
   who: Applicant,
   plan: SlotPlan,
   among: readonly NodeId[] | undefined,
-): SlotPlan {
+): SlotPlan | undefined {
   const state = who.states.get(plan.slot)
   const holder = state?.holder
-  if (holder === undefined) return plan
+  if (holder === undefined) return undefined
+  const stays: SlotPlan = { ...plan, node: holder.value.node, leave: undefined, why: 'its replacement is awaited' }
   const { takeover } = state ?? {}
   if (takeover !== undefined && takeover.value.template === who.wanted.template) {
-    return { ...plan, replaces: holder.id, takeover: takeover.id, node: takeover.value.node, leave: undefined }
+    return { ...stays, replaces: holder.id, takeover: takeover.id, node: takeover.value.node }
   }
+  if (state?.stopping !== undefined) return stays
   const gate = restartGate(
     who.wanted,
     (state?.records ?? []).filter((r) => r !== holder),
     cluster.nowMs,
   )
-  if (gate.is === 'closed') return plan
+  // Its policy starts no more tasks: the old one serves on, unless it has to go anyway.
+  if (gate.is === 'closed') return plan.leave === undefined ? { ...stays, why: gate.why } : undefined
   const here = among === undefined ? choose(cluster, who, plan.slot, [holder.value.node]) : undefined
   const choice = here?.node === undefined ? choose(cluster, who, plan.slot, among) : here
-  if (choice.node === undefined) return plan
+  if (choice.node === undefined) return undefined
   seat(cluster, who, choice.node)
   const notBeforeMs = gate.is === 'later' ? gate.atMs : 0
   if (notBeforeMs > cluster.nowMs) cluster.untilMs = Math.min(cluster.untilMs, notBeforeMs)
-  return {
-    ...plan,
-    node: choice.node,
-    replaces: holder.id,
-    leave: undefined,
-    notBeforeMs,
-    why: 'it is replaced start-first',
-  }
+  return { ...stays, node: choice.node, replaces: holder.id, notBeforeMs }
 }
 
 function replaceOne(cluster: Cluster, who: Applicant, plan: SlotPlan): SlotPlan {
   const holder = who.states.get(plan.slot)?.holder
   if (holder === undefined) return plan
   const outdated = holder.value.template !== who.wanted.template
-  if (!outdated || who.wanted.updateOrder === 'start-first') {
-    const beside = takeOver(cluster, who, plan, undefined)
-    if (beside !== plan) return beside
-  }
+  const beside =
+    !outdated || who.wanted.updateOrder === 'start-first' ? takeOver(cluster, who, plan, undefined) : undefined
   const leave = outdated ? 'it is updated' : 'its address belongs to an earlier task'
-  return { ...plan, node: undefined, leave, why: leave }
+  return beside ?? { ...plan, node: undefined, leave, why: leave }
 }
 
 function isOutdated(cluster: Cluster, who: Applicant, holder: Task | undefined): boolean {

@@ -25,6 +25,7 @@ const takeoverMs = 60_000
 
 export function reconcile(situation: Situation, now: Now): readonly Step[] {
   const { view, caughtUp } = situation
+  if (!view.members.has(view.self)) return []
   const own = [...view.tasks.values()].filter(({ value }) => value.node === view.self)
   const live = own.filter(({ value }) => !hasEnded(value.state))
   const readied = live.flatMap((task) => becomesReady(situation, task))
@@ -59,6 +60,7 @@ function forTask(situation: Situation, now: Now, task: Task): Step | undefined {
   }
   const drop = (why: string): Step =>
     local === undefined ? { do: 'withdraw', task: id } : { do: 'stop', task: id, why, outcome: 'shutdown' }
+  if (value.stopping === true) return drop('it was being stopped when its agent ended')
   if (leaving) return drop('its node leaves')
   const service = view.services.get(value.service)
   if (service === undefined) return drop('its service was removed')

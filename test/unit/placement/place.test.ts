@@ -221,17 +221,18 @@ test('of the nodes that may claim an empty slot each has its own turn', () => {
   expect(claimOrder(plan, 'stranger')).toBe(-1)
 })
 
-test('1,000 services with 5,000 tasks on 50 nodes are placed in well under 50 ms', () => {
+test('1,000 services with 5,000 tasks on 50 nodes are placed in little CPU time', () => {
   const members = nodes(50)
   const services = Array.from({ length: 1000 }, (_, i) => service(`s${i}`, { replicas: 5, created: at(i) }))
   const settled = settle({ members, services })
+  // CPU time, not the clock: other work on the machine is not ours. 100 ms: ten times what it takes on an idle core.
   const timesMs = Array.from({ length: 5 }, (_, i) => {
     const fresh = { ...settled, revision: i + 2 }
-    const fromMs = performance.now()
+    const before = process.cpuUsage()
     place(fresh, 0)
-    return performance.now() - fromMs
+    return process.cpuUsage(before).user / 1000
   })
-  expect(Math.min(...timesMs)).toBeLessThan(50)
+  expect(Math.min(...timesMs)).toBeLessThan(100)
 })
 
 function arbitraryParts(): fc.Arbitrary<ViewParts> {

@@ -392,3 +392,135 @@ test('a full subnet is said in the record of the slot, and the others serve', as
   const errors = [...world.node('n1').view.tasks.values()].flatMap(({ value }) => value.error ?? [])
   expect(errors).toContain('network "net" has no free address')
 })
+
+test('of two claims on one slot the later is withdrawn before it starts', async () => {
+  const world = await new FakeWorld(['n1', 'n2']).start()
+  world.cut(['n1'], ['n2'])
+  world.createService('web', {}, world.node('n1'))
+  world.createService('web', {}, world.node('n2'))
+  await world.run(50)
+  const holder = world.node('n1').view.tasks.size === 1 ? 'n1' : 'n2'
+  const other = holder === 'n1' ? 'n2' : 'n1'
+  const [first] = [...world.node(holder).view.tasks.values()]
+  if (first === undefined) throw new Error('nobody claimed the slot')
+  const later = {
+    ...first.value,
+    node: other,
+    boot: `boot-${other}`,
+    created: { ...first.value.created, ms: first.value.created.ms + 1 },
+  }
+  world.write(world.node(other), { scope: 'cluster', kind: 'task', id: 'later', value: later })
+  world.heal()
+  await world.run(1_000)
+  expect(world.starts.map(({ node }) => node)).toEqual([holder])
+  expect([...world.node('n1').view.tasks.keys()]).toEqual([first.id])
+})
+
+test('a slot whose holder never hears of it is claimed by another node within two claim steps', async () => {
+  for (const deaf of ['n1', 'n2', 'n3']) {
+    const world = await new FakeWorld(['n1', 'n2', 'n3']).start()
+    const from = deaf === 'n1' ? 'n2' : 'n1'
+    for (const other of world.nodes.keys()) world.cuts.add(`${other} ${deaf}`)
+    world.createService('web', {}, world.node(from))
+    const ms = await world.until(() => world.runningOf('web').length === 1)
+    expect(ms).toBeLessThan(700)
+  }
+})
+
+test('a takeover that never becomes healthy is dropped, and the old task serves on', async () => {
+  const world = await new FakeWorld(['n1', 'n2']).start()
+  world.createService('web', { ports: [web], order: 'start-first' })
+  await world.until(() => world.servingOf('web').length === 1)
+  const [old] = world.runningOf('web')
+  world.programs.set('slow', { listensAfterMs: 1e9 })
+  const update = { ports: [web], order: 'start-first' as const, generation: 2, container: { Image: 'slow' } }
+  world.createService('web', update)
+  await world.run(59_000)
+  expect(world.runningOf('web')).toHaveLength(2)
+  await world.run(3_000)
+  expect(world.runningOf('web')).toEqual([old])
+  expect(world.servingOf('web').map(({ id }) => id)).toEqual([old?.task])
+})
+
+test('an address taken on both sides of a partition is held once after it, without a gap in service', async () => {
+  const world = await new FakeWorld(['n1', 'n2']).start()
+  world.write(world.node('n1'), {
+    scope: 'cluster',
+    kind: 'network',
+    id: 'net',
+    value: {
+      spec: { Name: 'net' },
+      created: { ms: 0, counter: 0, node: '' },
+      subnet: '10.0.1.0/28',
+      gateway: '10.0.1.1',
+    },
+  })
+  await world.run(100)
+  world.cut(['n1'], ['n2'])
+  await world.run(1_000)
+  world.createService('a', { networks: ['net'], replicas: 5 }, world.node('n1'))
+  world.createService('b', { networks: ['net'], replicas: 5 }, world.node('n2'))
+  await world.until(() => world.servingOf('a', world.node('n1')).length === 5)
+  await world.until(() => world.servingOf('b', world.node('n2')).length === 5)
+  const held = () => [...world.node('n1').view.tasks.values()].filter(({ value }) => value.state === 'running')
+  world.heal()
+  await world.run(10)
+  expect(new Set(held().map(({ value }) => value.addresses[0]?.address)).size).toBeLessThan(10)
+  await world.until(() => {
+    for (const id of ['a', 'b']) expect(world.servingOf(id).length).toBeGreaterThanOrEqual(5)
+    return held().length === 10 && new Set(held().map(({ value }) => value.addresses[0]?.address)).size === 10
+  })
+})
+
+test('a node that flaps does not drag tasks about', async () => {
+  const world = await new FakeWorld(['n1', 'n2', 'n3']).start()
+  world.createService('web', { replicas: 6 })
+  await world.until(() => world.servingOf('web').length === 6)
+  const set = (liveness: 'alive' | 'dead') => {
+    for (const id of ['n1', 'n2']) world.setLiveness(world.node(id), 'n3', liveness)
+  }
+  world.kill('n3')
+  await world.until(() => world.runningOf('web').length === 6)
+  const started = world.starts.length
+  world.node('n3').alive = true
+  await world.restartAgent('n3')
+  for (let i = 0; i < 8; i++) {
+    set('alive')
+    await world.run(20_000)
+    set('dead')
+    await world.run(5_000)
+  }
+  expect(world.starts.length).toBe(started)
+})
+
+test('a start-first service is evened out over all tasks, a lone stop-first one stays', async () => {
+  const world = new FakeWorld(['n1', 'n2'])
+  world.update('n2', (m) => ({ ...m, liveness: 'dead' }))
+  await world.start()
+  for (let i = 0; i < 4; i++) world.createService(`s${i}`, { order: 'start-first' })
+  for (let i = 0; i < 4; i++) world.createService(`d${i}`)
+  await world.until(() => world.node('n1').running.size === 8)
+  world.update('n2', (m) => ({ ...m, liveness: 'alive' }))
+  await world.until(() => world.node('n2').running.size === 4 && world.node('n1').running.size === 4, 60_000)
+  await world.run(60_000)
+  expect([...world.node('n2').running.values()].map(({ plan }) => plan.service[0])).toEqual(['s', 's', 's', 's'])
+  expect(world.starts).toHaveLength(12)
+})
+
+test('a task that was being stopped when its agent died is stopped when the agent is back', async () => {
+  const world = await new FakeWorld(['n1']).start()
+  world.createService('web')
+  await world.until(() => world.servingOf('web').length === 1)
+  const [task] = world.servingOf('web')
+  if (task === undefined) throw new Error('no task')
+  world.node('n1').loop.stop()
+  world.write(world.node('n1'), {
+    scope: 'cluster',
+    kind: 'task',
+    id: task.id,
+    value: { ...task.value, stopping: true },
+  })
+  await world.restartAgent('n1')
+  await world.until(() => !world.runningOf('web').some((r) => r.task === task.id))
+  await world.until(() => world.servingOf('web').length === 1)
+})

@@ -150,6 +150,7 @@ export class FakeWorld {
   cut(a: readonly string[], b: readonly string[]): void {
     for (const x of a) for (const y of b) for (const pair of [`${x} ${y}`, `${y} ${x}`]) this.cuts.add(pair)
     this.after(deadAfterMs, () => {
+      if (this.cuts.size === 0) return
       for (const x of a) for (const y of b) this.setLiveness(this.node(x), y, 'dead')
       for (const y of b) for (const x of a) this.setLiveness(this.node(y), x, 'dead')
     })
@@ -272,6 +273,7 @@ export class FakeWorld {
       clock,
       log,
       events,
+      onProblems: () => {},
       dataplane: { apply: async () => [] },
       routes: () => ({ revision: view.revision, published: [], services: [], tasks: [] }),
     })
