@@ -1,8 +1,8 @@
 /**
  * Digests: what a node has taken in of one scope, by author, and the form they travel in (design.md 3; Corrosion's bookkeeping).
  *
- * A digest is `author -> covered, refused`. Covered numbers are those whose write is held here or known to be replaced; head and gaps are
- * the two ends of the same ranges. Refused ones count as covered for the node's own need, but it cannot speak for them to others.
+ * A digest is `author -> covered, refused`, two disjoint sets. Covered numbers are those whose write is held here or known to be replaced;
+ * head and gaps are the two ends of the same ranges. Refused ones are not asked for again, but the node cannot speak for them to others.
  */
 import { z } from 'zod'
 import { atMost, countOf, flatten, noRanges, parseRanges, type Ranges, subtract, union } from './ranges.ts'
@@ -29,7 +29,7 @@ export function missing(ours: Digest, theirs: Digest): Dots {
   const out = new Map<string, Ranges>()
   for (const [author, their] of theirs) {
     const our = ours.get(author) ?? noCoverage
-    const lacking = subtract(subtract(subtract(their.covered, their.refused), our.covered), our.refused)
+    const lacking = subtract(subtract(their.covered, our.covered), our.refused)
     if (lacking.length > 0) out.set(author, lacking)
   }
   return out
@@ -56,14 +56,9 @@ export function subtractDots(a: Dots, b: Dots): Dots {
   return out
 }
 
-/** What a digest covers and can speak for. */
+/** What the node of this digest can speak for. */
 export function spokenFor(digest: Digest): Dots {
-  const out = new Map<string, Ranges>()
-  for (const [author, { covered, refused }] of digest) {
-    const ranges = subtract(covered, refused)
-    if (ranges.length > 0) out.set(author, ranges)
-  }
-  return out
+  return new Map([...digest].map(([author, { covered }]) => [author, covered]))
 }
 
 const flatRanges = z

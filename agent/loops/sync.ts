@@ -138,8 +138,7 @@ export function createSync(options: SyncOptions): Sync {
   }
 
   function lacksCollected(scope: Scope, theirs: Digest): boolean {
-    const taken = new Map([...theirs].map(([author, { covered }]) => [author, covered]))
-    return subtractDots(view.collected(scope), taken).size > 0
+    return subtractDots(view.collected(scope), spokenFor(theirs)).size > 0
   }
 
   /** Returns what was read. Ends early when the member has no more to give. */

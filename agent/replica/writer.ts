@@ -136,7 +136,7 @@ export function createWriter(options: WriterOptions): LocalWriter {
     options.takeIn([record], false)
     unpublished.push(record)
     reserve(record.scope)
-    publishDurable()
+    if (sequences.isDurable(record.scope, record.seq)) publishDurable()
     return record.version
   }
 

@@ -155,6 +155,20 @@ describe('a restart', () => {
     }
   })
 
+  it('with a flipped bit in the log keeps what comes before it, and never what was changed', async () => {
+    const net = createNet()
+    const a = await net.add('n1')
+    await a.view.commit([service('s1', 'web')])
+    await a.view.commit([service('s2', 'databasename')])
+    a.crash()
+    const name = [...a.disk.files.keys()].find((file) => file.startsWith('state.log'))!
+    const bytes = a.disk.files.get(name)!
+    bytes[Buffer.from(bytes).indexOf('databasename')]! ^= 1
+    const back = await net.add('n1', { disk: a.disk })
+    expect(back.view.found).toBe('cut')
+    expect([...back.view.services.keys()]).toEqual(['s1'])
+  })
+
   it('with a broken journal sets it aside and has the state from the members', async () => {
     const net = createNet()
     const [a, b] = [await net.add('n1'), await net.add('n2')]
@@ -269,7 +283,9 @@ describe('a wrong clock', () => {
     a.view.apply('cluster', [wire(a.clock.wall() + 61_000)], 'n9')
     expect(a.view.counts.get('refused.clock')).toBe(1)
     await net.advance(61_000)
+    expect(a.view.digest('cluster').get('n9/x')?.refused).toEqual([[1, 1]])
     a.janitor.sweep()
+    expect(a.view.digest('cluster').has('n9/x')).toBe(false)
     a.view.apply('cluster', [wire(a.clock.wall())], 'n9')
     expect(a.view.services.has('s1')).toBe(true)
   })

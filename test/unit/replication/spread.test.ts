@@ -200,6 +200,32 @@ describe('deletes', () => {
   })
 })
 
+describe('a member that was away beyond the limit', () => {
+  it('gives nothing back before it has re-seeded, also when another one asks it first', async () => {
+    const net = createNet()
+    const a = await net.add('n1', { absentMaxMs: 60_000 })
+    const c = await net.add('n3')
+    a.view.put({ scope: 'cluster', kind: 'service', id: 's1', value: serviceValue('web') })
+    await net.advance(1_000)
+    c.crash()
+    a.view.setLiveness('n3', 'dead', a.clock.now())
+    a.view.put({ scope: 'cluster', kind: 'service', id: 's1', value: null })
+    await net.advance(70_000)
+    a.janitor.sweep()
+    expect(a.view.tombstones('cluster').length).toBe(0)
+    net.cut.add('n3>n1')
+    const back = await net.add('n3', { disk: c.disk, withoutMember: true })
+    // A record that the cluster does not know, for what was deleted meanwhile.
+    back.view.put({ scope: 'cluster', kind: 'service', id: 's1', value: serviceValue('web', { generation: 2 }) })
+    await a.sync.exchange('n3')
+    expect(a.view.services.has('s1')).toBe(false)
+    net.connect('n1', 'n3')
+    await net.advance(10_000)
+    for (const { view } of [a, back]) expect(view.services.has('s1')).toBe(false)
+    expect(net.digestsEqual()).toBe(true)
+  })
+})
+
 describe('a failed node', () => {
   it('keeps its records, hidden by its liveness, and has them at once on return without a word sent', async () => {
     const net = createNet()
@@ -261,6 +287,29 @@ describe('a record of another owner', () => {
     expect(a.view.tasks.get('t1')?.value.state).toBe('running')
     expect(a.view.members.has('n1')).toBe(true)
     expect(a.view.counts.get('refused.owner')).toBe(3)
+  })
+
+  it("is not killed by a stranger's tombstone that was here first", async () => {
+    const net = createNet()
+    const a = await net.add('n1')
+    const far = a.clock.wall() + 1_000
+    a.view.apply('cluster', [['task', 't1', null, far, 0, 'n2', 'n2', 'x', 1]], 'n2')
+    a.view.put({ scope: 'cluster', kind: 'task', id: 't1', value: taskValue('n1') })
+    expect(a.view.tasks.get('t1')?.value.state).toBe('running')
+  })
+
+  it('that is refused within a chunk stays refused, though the chunk speaks for its number', async () => {
+    const net = createNet()
+    const a = await net.add('n1')
+    const bad = ['comet', 'c1', {}, 5, 0, 'n9', 'n9', 'x', 2]
+    a.view.apply('cluster', [bad], 'n9', new Map([['n9/x', [[1, 3]]]]))
+    expect(a.view.digest('cluster').get('n9/x')).toEqual({
+      covered: [
+        [1, 1],
+        [3, 3],
+      ],
+      refused: [[2, 2]],
+    })
   })
 
   it('that is refused counts as taken in here, and is never spoken for to others', async () => {
@@ -347,6 +396,18 @@ describe('sync', () => {
     ])
     expect(done).toEqual([true, true, true, true, true])
     for (const { view } of others) expect(view.tasks.size).toBe(2_000)
+  })
+
+  it('makes both sides equal in one exchange, whoever began it', async () => {
+    const net = createNet()
+    net.loss = 1
+    const [a, b] = [await net.add('n1'), await net.add('n2')]
+    await net.advance(100)
+    a.view.put({ scope: 'cluster', kind: 'task', id: 'a', value: taskValue('n1') })
+    b.view.put({ scope: 'cluster', kind: 'task', id: 'b', value: taskValue('n2') })
+    await a.sync.exchange('n2')
+    for (const { view } of [a, b]) expect([...view.tasks.keys()].sort()).toEqual(['a', 'b'])
+    expect(net.digestsEqual()).toBe(true)
   })
 
   it('counts what is missing against what members showed, down to 0', async () => {
