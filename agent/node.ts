@@ -187,15 +187,13 @@ export async function createNode(world: World, config: NodeConfig): Promise<Node
     announceSelf()
   }
 
-  /** Brings one member up to what happened here, if there is one; a silent one costs a second at most. */
-  async function tellOne(): Promise<void> {
-    const [member] = transport.connected()
-    if (member === undefined) return
+  /** Brings the members up to what happened here; silent ones cost a second at most. */
+  async function tellMembers(): Promise<void> {
     let cancel = () => {}
     const late = new Promise<void>((resolve) => {
       cancel = clock.after(tellWithinMs, resolve)
     })
-    await Promise.race([sync.exchange(member), late])
+    await Promise.race([Promise.all(transport.connected().map((member) => sync.exchange(member))), late])
     cancel()
   }
 
@@ -214,9 +212,15 @@ export async function createNode(world: World, config: NodeConfig): Promise<Node
       reconcile.wake()
       routesLoop.wake()
       if (notice.kind === 'liveness') return
-      if (!notice.changes.some(({ kind }) => kind === 'member' || kind === 'removal')) return
+      const members = notice.changes.filter(({ kind }) => kind === 'member' || kind === 'removal').map(({ id }) => id)
+      if (members.length === 0) return
       transport.refresh()
       membership.onMembers()
+      // A scope that waits for a holder is fetched from the first that says it is one.
+      for (const network of networks) {
+        const scope = networkScope(network)
+        if (sync.readiness(scope) === 'behind' && members.some((id) => view.isHolder(id, scope))) sync.onHeld(scope)
+      }
       if (view.removals.has(self)) config.onRemoved()
     })
   }
@@ -282,7 +286,7 @@ export async function createNode(world: World, config: NodeConfig): Promise<Node
       routesLoop.start()
       await reconcile.start()
       announceSelf()
-      await tellOne()
+      await tellMembers()
       membership.open()
       janitor.start()
     },
