@@ -4,7 +4,7 @@
  * Makes `Routes` so: listeners for published ports on every address of the node, and for each service and task an alias that tasks here
  * can reach. Owns the listeners and what tasks were given; picks, dials and counts through the files beside it. Never listens on a wildcard.
  */
-import { connect, type Server, type Socket } from 'node:net'
+import { connect, type Server } from 'node:net'
 import type { NodeId, TaskId } from '../../../protocol/ids.ts'
 import { Ejections } from '../../core/routes/ejection.ts'
 import type { PublishedRoute, Routes } from '../../core/routes/types.ts'
@@ -21,13 +21,13 @@ import type {
 } from '../../world.ts'
 import { AliasBook, type AliasTarget, claimBlock, keyOf } from './aliases.ts'
 import { Attachments } from './attachments.ts'
-import { Descriptors } from './descriptors.ts'
 import { holderText } from './holders.ts'
 import { takeFlow } from './hosting.ts'
 import { type HostName, HostsFiles } from './hosts-files.ts'
 import { type Counters, type FlowRecord, Ledger } from './ledger.ts'
 import { type Address, Listeners } from './listeners.ts'
 import type { RouteFacts } from './route.ts'
+import { OpenSockets } from './sockets.ts'
 
 export interface UserspaceOptions {
   readonly self: NodeId
@@ -82,10 +82,9 @@ class Userspace implements UserspaceDataplane {
   private readonly attachments = new Attachments()
   private readonly ejections = new Ejections()
   private readonly ledger: Ledger
-  private readonly descriptors: Descriptors
   private readonly listeners: Listeners
   private readonly hostsFiles: HostsFiles | undefined
-  private readonly sockets = new Set<Socket>()
+  private readonly sockets: OpenSockets
   private listenersOfTrouble: ((task: TaskId, why: 'refused' | 'timeout') => void)[] = []
   private routes: Routes = { revision: 0, published: [], services: [], tasks: [] }
   /** What aliases may lead to now, by key. */
@@ -101,9 +100,9 @@ class Userspace implements UserspaceDataplane {
     this.block = block
     this.aliases = new AliasBook(block)
     this.ledger = new Ledger(options.self, options.clock)
-    this.descriptors = new Descriptors(options.log)
+    this.sockets = new OpenSockets(options.clock, options.log)
     this.hostsFiles = options.hosts === undefined ? undefined : new HostsFiles(options.hosts.dir)
-    const { ledger, descriptors, ejections, sockets } = this
+    const { ledger, ejections, sockets } = this
     const { self, mesh, clock, random } = options
     const trouble = (task: TaskId, why: 'refused' | 'timeout') => {
       for (const listener of this.listenersOfTrouble) listener(task, why)
@@ -116,13 +115,12 @@ class Userspace implements UserspaceDataplane {
       random,
       ledger,
       ejections,
-      descriptors,
       trouble,
       udpIdleMs,
       sockets,
     })
     const attached = (task: TaskId) => this.attachments.get(task)
-    mesh.onFlow((flow, target, from) => takeFlow(flow, target, from, { self, ledger, descriptors, attached }))
+    mesh.onFlow((flow, target, from) => takeFlow(flow, target, from, { self, ledger, sockets, attached }))
   }
 
   attach(request: AttachRequest): Promise<Attachment> {
@@ -206,7 +204,7 @@ class Userspace implements UserspaceDataplane {
     await this.applying
     this.options.mesh.onFlow(() => 'unknown-target')
     await this.listeners.closeAll()
-    for (const socket of this.sockets) socket.destroy()
+    this.sockets.destroyAll()
     this.marker.close()
   }
 

@@ -7,16 +7,16 @@ import type { Flow, FlowHandler, ResetReason } from '../../../protocol/flow.ts'
 import type { TaskTarget } from '../../../protocol/flow-open.ts'
 import type { NodeId, TaskId } from '../../../protocol/ids.ts'
 import type { Attached } from './attachments.ts'
-import type { Descriptors } from './descriptors.ts'
 import type { Ledger } from './ledger.ts'
 import { proxyHeader } from './proxy-header.ts'
 import { SocketFlow } from './relay.ts'
 import { actualPort } from './route.ts'
+import type { OpenSockets } from './sockets.ts'
 
 export interface HostingDeps {
   readonly self: NodeId
   readonly ledger: Ledger
-  readonly descriptors: Descriptors
+  readonly sockets: OpenSockets
   attached(task: TaskId): Attached | undefined
 }
 
@@ -55,8 +55,7 @@ class DialledTask implements FlowHandler {
     const { host, port, deps } = way
     const task = connect({ host, port, noDelay: true, allowHalfOpen: true })
     this.cancel = () => task.destroy()
-    deps.descriptors.take()
-    task.once('close', () => deps.descriptors.free())
+    deps.sockets.add(task)
     const refused = (error: NodeJS.ErrnoException) => flow.reset(error.code === 'EMFILE' ? 'busy' : 'refused')
     task.once('error', refused)
     task.once('connect', () => {
@@ -96,7 +95,7 @@ class UdpTask implements FlowHandler {
     this.deps = deps
     this.record = way.record()
     this.socket = createSocket({ type: isIPv6(host) ? 'udp6' : 'udp4', lookup: literal })
-    deps.descriptors.take()
+    deps.sockets.take()
     this.socket.on('error', () => {
       flow.reset('refused')
       this.end('task: refused')
@@ -133,7 +132,7 @@ class UdpTask implements FlowHandler {
     if (this.over) return
     this.over = true
     this.socket.close()
-    this.deps.descriptors.free()
+    this.deps.sockets.free()
     this.deps.ledger.end(this.record, cause)
   }
 }

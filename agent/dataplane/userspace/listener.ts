@@ -1,7 +1,7 @@
 /**
  * A TCP listener on one address and port: accepts clients for a route. Closing it leaves open flows alone.
  */
-import { createServer, type Server, type Socket } from 'node:net'
+import { createServer, type Server } from 'node:net'
 import { type OpeningDeps, openTcp } from './opening.ts'
 import type { Route } from './route.ts'
 
@@ -18,16 +18,11 @@ export class TcpListener {
     this.port = port
   }
 
-  /** Undefined when it listens; else the error code. `sockets` gets every accepted socket while it is open. */
-  listen(route: Route, deps: OpeningDeps & { readonly sockets: Set<Socket> }): Promise<string | undefined> {
+  /** Undefined when it listens; else the error code. */
+  listen(route: Route, deps: OpeningDeps): Promise<string | undefined> {
     const server = createServer({ pauseOnConnect: true, noDelay: true, allowHalfOpen: true }, (client) => {
       deps.sockets.add(client)
-      deps.descriptors.take()
-      client.once('close', () => {
-        deps.sockets.delete(client)
-        deps.descriptors.free()
-      })
-      deps.descriptors.whenRoomy(() => openTcp(client, route, deps))
+      deps.sockets.whenRoomy(() => openTcp(client, route, deps))
     })
     this.server = server
     return new Promise((resolve) => {

@@ -2,10 +2,8 @@
  * The set of open listeners: opened, kept and closed so that it is the one asked for. A listener that stays keeps its route object, so its
  * clients and openings see new endpoints at once; one that fails hinders no other.
  */
-import type { Socket } from 'node:net'
 import type { Protocol } from '../../../protocol/model.ts'
 import { TcpListener } from './listener.ts'
-import type { OpeningDeps } from './opening.ts'
 import { Route, type RouteFacts } from './route.ts'
 import { type UdpDeps, UdpListener } from './udp.ts'
 
@@ -19,8 +17,6 @@ export interface Address {
   readonly published: boolean
 }
 
-type Deps = OpeningDeps & UdpDeps & { readonly sockets: Set<Socket> }
-
 interface Entry {
   readonly address: Address
   readonly route: Route
@@ -30,10 +26,10 @@ interface Entry {
 }
 
 export class Listeners {
-  private readonly deps: Deps
+  private readonly deps: UdpDeps
   private readonly entries = new Map<string, Entry>()
 
-  constructor(deps: Deps) {
+  constructor(deps: UdpDeps) {
     this.deps = deps
   }
 

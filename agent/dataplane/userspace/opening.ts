@@ -10,11 +10,11 @@ import type { Ejections } from '../../core/routes/ejection.ts'
 import { pick } from '../../core/routes/pick.ts'
 import type { Backend } from '../../core/routes/types.ts'
 import type { Cancel, Clock, Mesh, Random } from '../../world.ts'
-import type { Descriptors } from './descriptors.ts'
 import type { Ledger } from './ledger.ts'
 import { proxyHeader } from './proxy-header.ts'
 import { relaySockets, SocketFlow } from './relay.ts'
 import { actualPort, type Route } from './route.ts'
+import type { OpenSockets } from './sockets.ts'
 
 /** 300 ms without a word, and another endpoint is tried beside the silent one (design.md 8). */
 const acceptMs = 300
@@ -32,7 +32,7 @@ export interface OpeningDeps {
   readonly random: Random
   readonly ledger: Ledger
   readonly ejections: Ejections
-  readonly descriptors: Descriptors
+  readonly sockets: OpenSockets
   trouble(task: TaskId, why: 'refused' | 'timeout'): void
 }
 
@@ -117,8 +117,7 @@ class Opening {
     const task = connect({ host: backend.host, port, noDelay: true, allowHalfOpen: true })
     const cancel = () => task.destroy()
     this.attempts.add(cancel)
-    this.deps.descriptors.take()
-    task.once('close', () => this.deps.descriptors.free())
+    this.deps.sockets.add(task)
     const failed = () => this.gaveUp(backend, cancel)
     task.once('error', failed)
     task.once('connect', () => {

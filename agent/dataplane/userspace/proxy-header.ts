@@ -1,6 +1,7 @@
 /**
  * The PROXY protocol v2 header, which tells a task who the client is (haproxy's proxy-protocol.txt, section 2.2).
  */
+import ipaddr from 'ipaddr.js'
 import type { FlowAddress } from '../../../protocol/flow-open.ts'
 
 const signature = Buffer.from('0d0a0d0a000d0a515549540a', 'hex')
@@ -28,21 +29,5 @@ function portBytes(port: number): Buffer {
 
 /** 4 or 16 bytes; undefined for what is no address. */
 function addressBytes(text: string): Buffer | undefined {
-  const parts = text.split('.')
-  if (parts.length === 4 && !text.includes(':')) {
-    const bytes = parts.map(Number)
-    return bytes.every((byte) => Number.isInteger(byte) && byte >= 0 && byte <= 255) ? Buffer.from(bytes) : undefined
-  }
-  return text.includes(':') ? ipv6Bytes(text.split('%')[0]!) : undefined
-}
-
-function ipv6Bytes(text: string): Buffer | undefined {
-  const [head = '', tail] = text.split('::')
-  const before = head === '' ? [] : head.split(':')
-  const after = tail === undefined || tail === '' ? [] : tail.split(':')
-  const missing = 8 - before.length - after.length
-  if (tail === undefined ? missing !== 0 : missing < 1) return undefined
-  const groups = [...before, ...Array.from({ length: missing }, () => '0'), ...after].map((g) => Number.parseInt(g, 16))
-  if (groups.length !== 8 || groups.some((g) => !(g >= 0 && g <= 0xffff))) return undefined
-  return Buffer.from(groups.flatMap((group) => [group >>> 8, group & 0xff]))
+  return ipaddr.isValid(text) ? Buffer.from(ipaddr.parse(text).toByteArray()) : undefined
 }

@@ -201,8 +201,8 @@ class UdpFlow {
   private dial(backend: Backend, retry: () => void): void {
     const { deps } = this
     const socket = createSocket({ type: isIPv6(backend.host) ? 'udp6' : 'udp4', lookup: literal })
-    deps.descriptors.take()
-    socket.once('close', () => deps.descriptors.free())
+    deps.sockets.take()
+    socket.once('close', () => deps.sockets.free())
     this.pending = () => {
       if (this.way === undefined) socket.close()
     }

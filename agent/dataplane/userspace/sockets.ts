@@ -1,0 +1,103 @@
+/**
+ * The sockets that forwarding has open: how many more there may be, which have been quiet long enough to want keep-alive, all for the end.
+ *
+ * Descriptors are shared with everything else that the agent does, so forwarding leaves some free. When they run out, new connections
+ * wait, open ones live, and the log says so once. (At the very limit libuv accepts connections and closes them at once.)
+ */
+import { readFileSync } from 'node:fs'
+import type { Socket } from 'node:net'
+import type { Cancel, Clock, Log } from '../../world.ts'
+
+/** A quarter of the limit, at most 512, is for libp2p, the API, the logs of tasks and the journal. */
+const reserveMax = 512
+
+/** 15 s: short connections never pay for keep-alive, which costs four system calls. */
+const sweepMs = 15_000
+
+/** 60 s of silence before the first probe: below the idle limits of firewalls between (NAT 2 to 5 minutes and more). */
+const keepAliveMs = 60_000
+
+export class OpenSockets {
+  private readonly limit: number
+  private readonly log: Log
+  private readonly clock: Clock
+  private used = 0
+  private readonly fresh = new Set<Socket>()
+  private readonly kept = new Set<Socket>()
+  private readonly waiting: (() => void)[] = []
+  private told = false
+  private cancelSweep: Cancel
+
+  constructor(clock: Clock, log: Log, limit = openFilesLimit()) {
+    this.clock = clock
+    this.log = log
+    this.limit = limit - Math.min(Math.floor(limit / 4), reserveMax)
+    this.cancelSweep = clock.after(sweepMs, () => this.sweep())
+  }
+
+  /** Counts a TCP socket until it closes. */
+  add(socket: Socket): void {
+    this.take()
+    this.fresh.add(socket)
+    socket.once('close', () => {
+      if (!this.fresh.delete(socket)) this.kept.delete(socket)
+      this.free()
+    })
+  }
+
+  /** Counts any other descriptor; `free` must follow once. */
+  take(): void {
+    this.used++
+  }
+
+  free(): void {
+    this.used--
+    if (this.waiting.length > 0 && this.roomy) this.waiting.shift()!()
+    else if (this.told && this.used < this.limit * 0.7) this.told = false
+  }
+
+  /**
+   * Runs `go` now, or when a descriptor can be had. Connections that wait hold a descriptor each, so they begin to wait while a fifth of
+   * all is left.
+   */
+  whenRoomy(go: () => void): void {
+    if (this.roomy) {
+      go()
+      return
+    }
+    if (!this.told) {
+      this.told = true
+      this.log.warn('File descriptors are used up: new connections wait until open ones end', { limit: this.limit })
+    }
+    this.waiting.push(go)
+  }
+
+  destroyAll(): void {
+    this.cancelSweep()
+    this.waiting.length = 0
+    for (const socket of [...this.fresh, ...this.kept]) socket.destroy()
+  }
+
+  private get roomy(): boolean {
+    return this.used < this.limit * 0.8
+  }
+
+  private sweep(): void {
+    for (const socket of this.fresh) {
+      socket.setKeepAlive(true, keepAliveMs)
+      this.kept.add(socket)
+    }
+    this.fresh.clear()
+    this.cancelSweep = this.clock.after(sweepMs, () => this.sweep())
+  }
+}
+
+/** The soft limit of this process; 1024 where it cannot be read. */
+function openFilesLimit(): number {
+  try {
+    const found = /^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))
+    return found === null ? 1024 : Number(found[1])
+  } catch {
+    return 1024
+  }
+}

@@ -1,0 +1,35 @@
+// Counters and the flow log.
+import { expect, test } from 'vitest'
+import { Ledger } from '../../../agent/dataplane/userspace/ledger.ts'
+
+function ledger() {
+  let wallMs = 0
+  return new Ledger('n1', { now: () => 0, wall: () => ++wallMs, after: () => () => {}, lagMs: () => 0 })
+}
+
+const flow = { protocol: 'tcp', client: '192.0.2.1:5', service: 's', task: 't', node: 'n2' } as const
+
+test('open flows count with the bytes they have moved so far', () => {
+  const book = ledger()
+  const record = book.opened(flow)
+  record.bytesIn += 10
+  expect(book.counters().services.get('s')).toMatchObject({ connections: 1, active: 1, bytesIn: 10 })
+  book.end(record, undefined)
+  book.end(record, 'twice')
+  expect(book.counters().services.get('s')).toMatchObject({ connections: 1, active: 0, bytesIn: 10 })
+  expect(book.log()).toMatchObject([{ cause: 'finished', endedMs: 2 }])
+})
+
+test('a flow that came in at another node counts for its task here, and for its service there', () => {
+  const book = ledger()
+  book.opened({ ...flow, entry: 'n2' })
+  expect(book.counters().services.get('s')).toBe(undefined)
+  expect(book.active('t')).toBe(1)
+})
+
+test('the log keeps the last 4,096 flows, oldest first', () => {
+  const book = ledger()
+  for (let i = 0; i < 5_000; i++) book.end(book.opened(flow), undefined)
+  const ids = book.log().map((r) => r.id)
+  expect([ids.length, ids[0], ids.at(-1)]).toEqual([4_096, 905, 5_000])
+})
