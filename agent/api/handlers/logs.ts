@@ -13,7 +13,7 @@ import type { LogLine, LogQuery } from '../../world.ts'
 import type { ApiContext } from '../context.ts'
 import { type ApiRequest, flag, type Reply } from '../exchange.ts'
 import { findService, findTask } from '../find.ts'
-import { decodeFrames, encodeFrame, multiplexedType } from '../logs/frame.ts'
+import { decodeFrames, encodeFrame, type Frame, multiplexedType } from '../logs/frame.ts'
 import { formatLine, parseLine } from '../logs/line.ts'
 import { interleave, mergeByTime, type Source, type Trouble } from '../logs/merge.ts'
 import { relayed } from '../relay.ts'
@@ -69,6 +69,9 @@ export function readTime(text: string | null): number | undefined {
   return ms
 }
 
+/** Swarm's own sentence (swarmkit manager/logbroker). */
+const incomplete = 'warning: incomplete log stream. some logs could not be retrieved for the following reasons: '
+
 async function* stream(
   context: ApiContext,
   request: ApiRequest,
@@ -87,8 +90,7 @@ async function* stream(
     yield encodeFrame({ stream: line.stream, text: formatLine(line, origin, asked) })
   }
   if (troubles.length > 0) {
-    const text = `warning: incomplete log stream. some logs could not be retrieved for the following reasons: ${troubles.join(', ')}`
-    yield encodeFrame({ stream: 'system', text })
+    yield encodeFrame({ stream: 'system', text: `${incomplete}${troubles.join(', ')}` })
   }
 }
 
@@ -100,39 +102,58 @@ function sourcesOf(
   tasks: readonly Stamped<TaskValue>[],
 ): readonly Source[] {
   const { self } = context.view
-  const query = { follow: asked.follow, tail: asked.tail, sinceMs: asked.sinceMs }
+  const { follow, tail, sinceMs } = asked
   const local = tasks
     .filter((task) => task.value.node === self)
     .map((task) => ({
       key: task.id,
-      open: (signal: AbortSignal) => context.logs(task.id, { ...query, signal } satisfies LogQuery),
+      resumes: false,
+      open: (signal: AbortSignal) => context.logs(task.id, { follow, tail, sinceMs, signal } satisfies LogQuery),
     }))
   if (request.relayed) return local
   const nodes = [...new Set(tasks.map((task) => task.value.node))].filter((node) => node !== self).sort()
-  return [
-    ...local,
-    ...nodes.map((node) => ({ key: node, open: (signal: AbortSignal) => remote(context, node, request, signal) })),
-  ]
+  const remotes = nodes.map((node) => ({
+    key: node,
+    resumes: true,
+    open: (signal: AbortSignal, afterMs: number | undefined) =>
+      remote(context, node, withSince(request, afterMs), signal),
+  }))
+  return [...local, ...remotes]
 }
 
-/** The other node's part of the same log, with the times and details that merging needs. */
-async function* remote(
-  context: ApiContext,
-  node: NodeId,
-  request: ApiRequest,
-  signal: AbortSignal,
-): AsyncGenerator<LogLine> {
-  const query = new URLSearchParams(request.query)
-  query.set('timestamps', '1')
-  query.set('details', '1')
-  const response = await relayed(context, node, { method: 'GET', path: `${request.path}?${query}`, signal })
+/** The path and query for the other node, with the times and details that merging needs. */
+function withSince({ path, query }: ApiRequest, afterMs: number | undefined): string {
+  const asked = new URLSearchParams(query)
+  asked.set('timestamps', '1')
+  asked.set('details', '1')
+  if (afterMs !== undefined) {
+    asked.set('since', ((afterMs + 1) / 1000).toFixed(3))
+    asked.delete('tail')
+  }
+  return `${path}?${asked}`
+}
+
+/** The other node's part of the same log. */
+async function* remote(context: ApiContext, node: NodeId, path: string, signal: AbortSignal): AsyncGenerator<LogLine> {
+  const response = await relayed(context, node, { method: 'GET', path, signal })
   if (response.status !== 200) {
     response.body.destroy()
     throw fault('unavailable', `node ${nodeName(context.view, node)} refused its logs (${response.status})`)
   }
-  for await (const frame of decodeFrames(response.body)) {
-    const line = frame.stream === 'system' ? undefined : parseLine(frame.text)
-    if (line !== undefined && frame.stream !== 'system') yield { ...line, stream: frame.stream }
+  for await (const { stream: from, text } of framesOf(context, node, response.body)) {
+    if (from === 'system')
+      throw fault('unavailable', `node ${nodeName(context.view, node)}: ${text.replace(incomplete, '')}`)
+    const line = parseLine(text)
+    if (line !== undefined) yield { ...line, stream: from }
+  }
+}
+
+/** A stream that breaks off names its node. */
+async function* framesOf(context: ApiContext, node: NodeId, body: AsyncIterable<Uint8Array>): AsyncGenerator<Frame> {
+  try {
+    yield* decodeFrames(body)
+  } catch (cause) {
+    throw fault('unavailable', `node ${nodeName(context.view, node)}: ${reasonOf(cause)}`, undefined, cause)
   }
 }
 

@@ -8,6 +8,8 @@ import { type Running, spec, startApi } from './client.ts'
 
 /** 2,000 in `npm test`; the soak sets VINE_FUZZ_RUNS to more. */
 const runs = Number(process.env.VINE_FUZZ_RUNS ?? 2_000)
+/** 2,000 take 2 s on an idle machine, 10 s on a busy one. */
+const timeoutMs = Math.max(60_000, runs * 30)
 
 let api: Running
 let failures: string[]
@@ -88,47 +90,55 @@ const body = fc.oneof(
 /** Streams that follow would hold the test; they end at once with `until` in the past. */
 const ended = (url: string) => `${url}${url.includes('?') ? '&' : '?'}until=1&follow=0`
 
-test(`${runs} requests of chance are each answered, and none is the agent's own failure`, async () => {
-  const request = fc.record({
-    method: fc.constantFrom('GET', 'POST', 'DELETE', 'HEAD', 'PUT', 'PATCH', 'OPTIONS'),
-    path: fc.oneof({ weight: 4, arbitrary: filled }, fc.webPath()),
-    version: fc.constantFrom('', '/v1.50', '/v1.1', '/v9.9'),
-    query,
-    body,
-  })
-  await fc.assert(
-    fc.asyncProperty(request, async (asked) => {
-      failures.length = 0
-      const search = new URLSearchParams(asked.query)
-      search.delete('until')
-      const url = ended(`${asked.version}${asked.path || '/'}?${search}`)
-      const answer = await api.request(
-        asked.method,
-        url,
-        asked.method === 'GET' || asked.method === 'HEAD' ? undefined : asked.body,
-      )
-      expect(answer.status).toBeGreaterThanOrEqual(200)
-      expect(failures).toEqual([])
-    }),
-    { numRuns: runs },
-  )
-  expect((await api.get('/_ping')).status).toBe(200)
-})
+test(
+  `${runs} requests of chance are each answered, and none is the agent's own failure`,
+  async () => {
+    const request = fc.record({
+      method: fc.constantFrom('GET', 'POST', 'DELETE', 'HEAD', 'PUT', 'PATCH', 'OPTIONS'),
+      path: fc.oneof({ weight: 4, arbitrary: filled }, fc.webPath()),
+      version: fc.constantFrom('', '/v1.50', '/v1.1', '/v9.9'),
+      query,
+      body,
+    })
+    await fc.assert(
+      fc.asyncProperty(request, async (asked) => {
+        failures.length = 0
+        const search = new URLSearchParams(asked.query)
+        search.delete('until')
+        const url = ended(`${asked.version}${asked.path || '/'}?${search}`)
+        const answer = await api.request(
+          asked.method,
+          url,
+          asked.method === 'GET' || asked.method === 'HEAD' ? undefined : asked.body,
+        )
+        expect(answer.status).toBeGreaterThanOrEqual(200)
+        expect(failures).toEqual([])
+      }),
+      { numRuns: runs },
+    )
+    expect((await api.get('/_ping')).status).toBe(200)
+  },
+  timeoutMs,
+)
 
-test('bytes that are no HTTP end their connection, and only that', async () => {
-  const bytes = fc.oneof(
-    fc.uint8Array({ maxLength: 4_000 }),
-    fc.string().map((text) => Buffer.from(`GET ${text} HTTP/1.1\r\n${text}\r\n\r\n`)),
-  )
-  await fc.assert(
-    fc.asyncProperty(bytes, async (garbage) => {
-      const socket = net.connect(api.socket)
-      socket.on('error', () => {})
-      socket.end(garbage)
-      socket.resume()
-      expect((await api.get('/services/web')).status).toBe(200)
-    }),
-    { numRuns: Math.ceil(runs / 8) },
-  )
-  expect(failures).toEqual([])
-})
+test(
+  'bytes that are no HTTP end their connection, and only that',
+  async () => {
+    const bytes = fc.oneof(
+      fc.uint8Array({ maxLength: 4_000 }),
+      fc.string().map((text) => Buffer.from(`GET ${text} HTTP/1.1\r\n${text}\r\n\r\n`)),
+    )
+    await fc.assert(
+      fc.asyncProperty(bytes, async (garbage) => {
+        const socket = net.connect(api.socket)
+        socket.on('error', () => {})
+        socket.end(garbage)
+        socket.resume()
+        expect((await api.get('/services/web')).status).toBe(200)
+      }),
+      { numRuns: Math.ceil(runs / 8) },
+    )
+    expect(failures).toEqual([])
+  },
+  timeoutMs,
+)

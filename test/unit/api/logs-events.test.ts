@@ -1,9 +1,10 @@
 // Logs of all nodes as one stream, and events.
 import http from 'node:http'
 import { duplexPair } from 'node:stream'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import type { RelayRequest } from '../../../agent/api/context.ts'
 import { decodeFrames, encodeFrame, type Frame } from '../../../agent/api/logs/frame.ts'
+import { interleave } from '../../../agent/api/logs/merge.ts'
 import { requestOver } from '../../../agent/api/relay.ts'
 import { createHttpServer } from '../../../agent/api/server.ts'
 import { fault } from '../../../agent/fault.ts'
@@ -84,6 +85,32 @@ describe('logs', () => {
     expect(asked[0]?.headers).toEqual({ 'x-grapevine-relayed': nodeIds[0] })
   })
 
+  test("asked by another node are this node's alone", async () => {
+    const asked = connectNodes({ [nodeIds[1]]: [], [nodeIds[2]]: [] })
+    const url = '/services/web/logs?stdout=1'
+    expect((await api.request('GET', url, undefined, { 'x-grapevine-relayed': nodeIds[1] })).status).toBe(200)
+    expect(asked).toEqual([])
+  })
+
+  test('that another node could not read are named too', async () => {
+    const gone: Fake['context']['logs'] = () => {
+      throw new Error('log file is gone')
+    }
+    api.fake.set.relay = async (node, request) => {
+      const there = createFake()
+      const [ours, theirs] = duplexPair()
+      const view = { ...api.fake.view, self: node }
+      createHttpServer({ ...there.context, view, logs: gone }).emit('connection', theirs)
+      return requestOver(ours, request)
+    }
+    const found = await frames('/services/web/logs?stdout=1')
+    expect(found.map(({ text }) => text)).toEqual([
+      expect.stringContaining(
+        `node n2: task ${taskIds[1]}: log file is gone, node n3: task ${taskIds[2]}: log file is gone`,
+      ),
+    ])
+  })
+
   test("carry times and details as Docker's client reads them", async () => {
     api.fake.set.lines = [line(0, 7, 'hello world')]
     connectNodes({ [nodeIds[1]]: [], [nodeIds[2]]: [] })
@@ -133,6 +160,40 @@ describe('logs', () => {
     await until(() => text.includes('from d'), { deadlineMs: 5_000, what: 'the log of the new task' })
     request.destroy()
     await until(() => ended.length === 2, { deadlineMs: 5_000, what: 'the logs to be closed' })
+  })
+
+  test('that are followed resume after the last line when a node is back', async () => {
+    const source = { key: 'n2', resumes: true, opened: [] as (number | undefined)[] }
+    const open = async function* (_signal: AbortSignal, afterMs: number | undefined): AsyncGenerator<LogLine> {
+      source.opened.push(afterMs)
+      if (source.opened.length === 1) {
+        yield line(1, 5, 'before')
+        return
+      }
+      if (source.opened.length === 2) throw new Error('still away')
+      yield line(1, 9, 'after')
+      await new Promise(() => {})
+    }
+    vi.useFakeTimers()
+    const stop = new AbortController()
+    const told: string[] = []
+    const lines = interleave(
+      () => [{ ...source, open }],
+      stop.signal,
+      ({ cause }) => {
+        told.push(String(cause))
+        return undefined
+      },
+    )
+    const first = await lines.next()
+    const second = lines.next()
+    await vi.advanceTimersByTimeAsync(30_000)
+    expect([first.value?.text, (await second).value?.text]).toEqual(['before', 'after'])
+    expect(source.opened).toEqual([undefined, startMs + 5, startMs + 5])
+    expect(told).toEqual(['Error: still away'])
+    stop.abort()
+    await lines.return(undefined)
+    vi.useRealTimers()
   })
 
   test.each([

@@ -301,6 +301,11 @@ describe('updating a service', () => {
     await api.post('/networks/create', { Name: 'back', Driver: 'overlay' })
     const body = spec('web', { ...template({ Networks: [{ Target: 'back' }] }), ...port(0) })
     await api.post('/services/create', body)
+    // Another address than a new choice would give: it was chosen when that one was taken.
+    const [[id, stored] = ['', undefined]] = [...api.fake.view.services]
+    if (stored === undefined) throw new Error('no service')
+    const vips = stored.value.vips.map(({ network }) => ({ network, address: '10.7.7.7' }))
+    api.fake.view.services.set(id, { ...stored, value: { ...stored.value, vips } })
     const before = (await api.get('/services/web')).body.Endpoint
     await update('web', { ...body, Labels: { a: 'b' } })
     const after = (await api.get('/services/web')).body.Endpoint
