@@ -22,7 +22,7 @@ import type { ApiContext } from '../context.ts'
 import { type ApiRequest, empty, flag, json, type Reply } from '../exchange.ts'
 import { findNode, findService, findTask } from '../find.ts'
 import { relayJson } from '../relay.ts'
-import { time } from '../render/common.ts'
+import { time } from '../render/stamps.ts'
 import { renderStatus } from '../render/status.ts'
 import { assertMayWrite, heldWarning } from '../writes.ts'
 

@@ -8,8 +8,8 @@ import type { NetworkId } from '../../../protocol/ids.ts'
 import { ingressNetwork, type NetworkValue } from '../../../protocol/model.ts'
 import { isLiveTask, isUp } from '../../core/live.ts'
 import type { Stamped, View } from '../../core/view.ts'
-import { stamps, time } from './common.ts'
 import { addressOf } from './node.ts'
+import { stamps, time } from './stamps.ts'
 
 /** List form: what every node knows. */
 export function renderNetwork(network: Stamped<NetworkValue>) {

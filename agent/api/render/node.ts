@@ -5,7 +5,7 @@
 import { nodeIndex } from '../../core/admit/node.ts'
 import { isUp, nodeName } from '../../core/live.ts'
 import type { Liveness, Member, View } from '../../core/view.ts'
-import { time } from './common.ts'
+import { time } from './stamps.ts'
 
 export function renderNode(view: View, member: Member) {
   const { value, version } = member.record

@@ -5,7 +5,7 @@ import type { Stamped, View } from '../../core/view.ts'
 import { wanted } from '../../core/wanted.ts'
 import type { ApiContext } from '../context.ts'
 import { slotViews } from '../slots.ts'
-import { stamps, time } from './common.ts'
+import { stamps, time } from './stamps.ts'
 
 export function renderService(context: ApiContext, service: Stamped<ServiceValue>, show: { readonly status: boolean }) {
   const { spec, previous, created, updatedMs } = service.value

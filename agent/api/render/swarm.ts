@@ -8,8 +8,8 @@ import { isUp, nodeName } from '../../core/live.ts'
 import type { View } from '../../core/view.ts'
 import type { ApiContext } from '../context.ts'
 import { apiVersion, apiVersionMin } from '../router.ts'
-import { idOf, stamps, time } from './common.ts'
 import { addressOf, joinAddress } from './node.ts'
+import { idOf, stamps, time } from './stamps.ts'
 
 export function renderSwarm(view: View) {
   // Tokens are kept as hashes only, so there is none to show here: `vine token` makes one.

@@ -10,8 +10,8 @@ import { hasEnded, isLiveTask, isUp, nodeName } from '../../core/live.ts'
 import type { Stamped, View } from '../../core/view.ts'
 import { templateHash, wanted } from '../../core/wanted.ts'
 import type { SlotView } from '../slots.ts'
-import { idOf, stamps, time } from './common.ts'
 import { renderAttachment } from './network.ts'
+import { idOf, stamps, time } from './stamps.ts'
 
 export type DesiredState = 'running' | 'shutdown' | 'remove'
 
