@@ -120,8 +120,11 @@ export const commands: readonly CommandDefinition[] = [
     args: '<name> [type]',
     options: [{ flags: '--from <task>', says: 'Task that asks: web.1, or its id' }, json],
     examples: [
-      { says: 'What does the first task of web get for its own name?', line: 'vine resolve tasks.web --from web.1' },
-      { says: 'Another type', line: 'vine resolve _80._tcp.web SRV --from web.1' },
+      {
+        says: 'Which tasks serve worker, as its own first task sees it?',
+        line: 'vine resolve tasks.worker --from worker.1',
+      },
+      { says: 'Another type, of an alias', line: 'vine resolve jobs A --from worker.1' },
     ],
     load: async () => (await import('./cluster/resolve.ts')).resolve,
   },

@@ -34,6 +34,7 @@ export async function parse(
   const root = prepare(new Command('vine'))
     .description('A managerless swarm: every machine runs the same agent, and any of them takes any command.')
     .option(socketOption.flags, socketOption.says)
+    .option('-v, --version', 'Print the version')
     .helpCommand(false)
   const add = (parent: Command, definition: CommandDefinition) => {
     const command = build(definition)

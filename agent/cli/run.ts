@@ -3,6 +3,7 @@
  *
  * Called by main.ts. It loads only the definitions of the group that was asked for, because a command has 250 ms in all.
  */
+import { readFileSync } from 'node:fs'
 import { Fault, reasonOf } from '../fault.ts'
 import { createClient, socketPath } from './client.ts'
 import { commands } from './commands.ts'
@@ -19,6 +20,7 @@ export async function run(words: readonly string[], io: Io): Promise<number> {
   // `vine help service ls` is what some people type first.
   const argv = words[0] === 'help' ? [...words.slice(1), '--help'] : words
   try {
+    if (argv[0] === '--version' || argv[0] === '-v') return tellVersion(io)
     if (argv[0] === '__complete') return await completeWords(argv.slice(argv[1] === '--' ? 2 : 1), io)
     const parsed = await parse(argv, commands, await groupsFor(argv))
     if ('help' in parsed) {
@@ -32,6 +34,13 @@ export async function run(words: readonly string[], io: Io): Promise<number> {
   } catch (error) {
     return tell(error, io)
   }
+}
+
+/** package.json lies two folders up, in a clone and in an unpacked package alike. */
+function tellVersion(io: Io): number {
+  const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'))
+  io.out.write(`vine ${version}\n`)
+  return exit.ok
 }
 
 /** What the completion scripts ask. */

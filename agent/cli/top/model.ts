@@ -145,7 +145,8 @@ function tasks({ atMs, tasks: all, nodes: known, services: named }: Snapshot): S
     services: new Map(named.map((service) => [service.ID, service.Spec.Name])),
   }
   const shown = all.filter(
-    (task) => task.DesiredState === 'running' || atMs - Date.parse(task.Status?.Timestamp ?? '') <= 60_000,
+    (task) =>
+      task.DesiredState === 'running' || (hasFailed(task) && atMs - Date.parse(task.Status?.Timestamp ?? '') <= 60_000),
   )
   return {
     name: 'tasks',
@@ -154,10 +155,9 @@ function tasks({ atMs, tasks: all, nodes: known, services: named }: Snapshot): S
       const state = task.Status?.State ?? ''
       const age = Math.max(Math.floor((atMs - Date.parse(task.Status?.Timestamp ?? '')) / 1000), 0)
       const node = names.nodes.get(task.NodeID ?? '') ?? ''
-      const failed = state === 'failed' || state === 'rejected' || state === 'orphaned'
       return {
         cells: [taskName(task, names), node, title(state), Number.isNaN(age) ? 0 : age, task.Status?.Err ?? ''],
-        ...(failed
+        ...(hasFailed(task)
           ? { mark: 'red' as const }
           : state === 'running' || state === 'shutdown'
             ? {}
@@ -165,4 +165,8 @@ function tasks({ atMs, tasks: all, nodes: known, services: named }: Snapshot): S
       }
     }),
   }
+}
+
+function hasFailed({ Status }: Task): boolean {
+  return ['failed', 'rejected', 'orphaned'].includes(Status?.State ?? '')
 }
