@@ -5,7 +5,9 @@
  * libp2p's own back-pressure is not to be used: `onDrain()` resolves at once after its first use (ecosystem.md 2, trap 8), so this looks at
  * `writeBufferLength` and waits for the events. Small frames (probes, answers) go before large ones (sync), which may take seconds.
  */
+
 import type { Stream } from '@libp2p/interface'
+import { abortNow } from './abort.ts'
 import { type Frame, frameReader } from './frames.ts'
 
 export interface ChannelOptions {
@@ -84,7 +86,7 @@ export function openChannel(stream: Stream, options: ChannelOptions): Channel {
     small.length = 0
     large.length = 0
     queued = 0
-    if (stream.status === 'open') stream.abort(new Error(why))
+    if (stream.status === 'open') abortNow(stream, why)
     options.onClosed(why)
   }
 

@@ -32,6 +32,9 @@ const parallelMax = 4
 /** 100 ms: all of a cluster learn of a newcomer at once. */
 const spreadMs = 100
 
+/** 50 ms for each peer: what a dial costs both ends together; when a whole cluster starts at once the lower ids get that time to come first. */
+const dialCostMs = 50
+
 interface Plan {
   failures: number
   cancel: Cancel | undefined
@@ -66,7 +69,8 @@ export function dialer(options: DialerOptions): Dialer {
   /** Who has just started dials everybody: the others may be in a long pause between tries to reach its former self. */
   function higherWaitMs(): number {
     const young = clock.now() - startedMs < times.higherWaitsMs
-    return young ? spreadMs * (1 + 3 * random.next()) : times.higherWaitsMs * (1 + random.next())
+    const enough = young ? spreadMs + dialCostMs * plans.size : times.higherWaitsMs
+    return enough * (1 + 2 * random.next())
   }
 
   function wait(node: NodeId, plan: Plan, delayMs: number): void {

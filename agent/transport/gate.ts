@@ -5,8 +5,10 @@
  * libp2p never merges two connections of a pair, and gossipsub keeps its stream on the first: when that closes, gossip is one-way for ever
  * (ecosystem.md 2, trap 1). `move` puts gossip on the connection that is kept; watchdog.ts checks that it is there.
  */
+
 import type { GossipSub, GossipSubComponents } from '@libp2p/gossipsub'
 import type { Connection, PeerId, Stream, StreamHandler, Topology } from '@libp2p/interface'
+import { abortNow } from './abort.ts'
 
 type Registrar = GossipSubComponents['registrar']
 
@@ -57,10 +59,12 @@ export function gate(registrar: Registrar, refused: () => void): Gate {
       const queue = waiting.get(id) ?? []
       if (queue.length >= waitingMax || connection.status !== 'open') {
         refused()
-        stream.abort(new Error('not admitted'))
+        abortNow(stream, 'not admitted')
         return
       }
-      queue.push(() => void Promise.resolve(handler(stream, connection)).catch((error) => stream.abort(error)))
+      queue.push(
+        () => void Promise.resolve(handler(stream, connection)).catch((error) => abortNow(stream, String(error))),
+      )
       waiting.set(id, queue)
       connection.addEventListener('close', () => waiting.delete(id), { once: true })
     }

@@ -4,9 +4,11 @@
  * One idea of "over" for all that can happen: the socket closes, the stream is reset, the peer breaks the frame rules, or we end it. The owner hears of
  * it once.
  */
+
 import type { Connection } from '@libp2p/interface'
 import type { NodeId } from '../../protocol/ids.ts'
 import type { Clock, Disconnect } from '../world.ts'
+import { abortNow } from './abort.ts'
 import { encodeFrame, type Frame, frameKinds } from './frames.ts'
 import type { OpenLink, Peer } from './handshake.ts'
 import { type Requests, requests } from './requests.ts'
@@ -63,7 +65,7 @@ export function createLink(options: LinkOptions): Link {
   function run(): void {
     open.take(onFrame, (why) => {
       // A connection without its channel is of no use: end it, so that both sides see the same.
-      if (!over && connection.status === 'open') connection.abort(new Error(why))
+      if (!over && connection.status === 'open') abortNow(connection, why)
       finish('reset')
     })
     if (connection.status !== 'open') finish('closed')
@@ -79,7 +81,7 @@ export function createLink(options: LinkOptions): Link {
   function end(why: string): void {
     local = true
     open.channel.close(why)
-    connection.close().catch(() => connection.abort(new Error(why)))
+    connection.close().catch(() => abortNow(connection, why))
     finish('local')
   }
 

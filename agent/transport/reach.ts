@@ -4,11 +4,13 @@
  * A dial that resolved says nothing yet, the other side may refuse a moment later (ecosystem.md 2, trap 11): only a welcome counts. What comes back is
  * always a value, with the stage that failed.
  */
+
 import type { Connection, PeerId } from '@libp2p/interface'
 import { multiaddr } from '@multiformats/multiaddr'
 import { reasonOf } from '../fault.ts'
 import { checkCertificate } from '../trust/certificate.ts'
 import { nodeIdOf } from '../trust/identity.ts'
+import { abortNow } from './abort.ts'
 import type { TransportTimes } from './admission.ts'
 import { type DialFailure, dialFailureOf } from './diagnose.ts'
 import { type DialerWish, type HelloContext, helloAsDialer, type OpenLink, type Peer } from './handshake.ts'
@@ -54,7 +56,7 @@ export async function reach(addresses: readonly string[], wish: DialerWish, use:
     return failed(dialFailureOf(error, connected))
   }
   const outcome = await greet(connection, wish, use)
-  if (outcome.kind === 'failed') connection.abort(new Error('not admitted'))
+  if (outcome.kind === 'failed') abortNow(connection, 'not admitted')
   return outcome
 }
 
@@ -96,7 +98,7 @@ export async function dialBack(
     // The newcomer waits for its welcome within its own hello time.
     const signal = AbortSignal.timeout(Math.min(times.dialMs, times.helloMs * 0.6))
     const connection = await node.dial(addresses, { force: true, signal })
-    connection.close().catch(() => connection.abort(new Error('dial-back')))
+    connection.close().catch(() => abortNow(connection, 'dial-back'))
     return undefined
   } catch (error) {
     return `tried ${tried.join(', ')}: ${dialFailureOf(error, false).kind}`

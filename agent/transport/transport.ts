@@ -4,12 +4,14 @@
  * Owns which link counts for each node. Nothing of an unadmitted node passes: no gossip, no request, no event. Membership is asked of
  * `Admission` at each step and kept nowhere here, except what this process has checked itself: certificates shown with messages.
  */
+
 import { networkInterfaces } from 'node:os'
 import type { Connection, Stream } from '@libp2p/interface'
 import type { NodeId } from '../../protocol/ids.ts'
 import { assert, fault, reasonOf } from '../fault.ts'
 import type { Identity } from '../trust/identity.ts'
 import type { Cancel, Clock, Disconnect, Log, Random, Transport, TransportHandlers } from '../world.ts'
+import { abortNow } from './abort.ts'
 import type { Admission, TransportTimes } from './admission.ts'
 import { advertised, portOf } from './advertise.ts'
 import type { DialFailure } from './diagnose.ts'
@@ -76,6 +78,7 @@ export function createTransport(options: TransportOptions): Libp2pTransport {
   const self = identity.nodeId
   const links = new Map<NodeId, Link>()
   const known = knownMembers(self, options.cluster, admission)
+  const greeting = new Set<NodeId>()
   const dialling = new Map<NodeId, Promise<Reached>>()
   const counts = new Map<string, number>()
   const cancels = new Set<Cancel>()
@@ -143,7 +146,8 @@ export function createTransport(options: TransportOptions): Libp2pTransport {
       random: options.random,
       times,
       missing,
-      connect: async (node) => void (await connect(node)),
+      // Who is saying hello to us need not be dialled.
+      connect: async (node) => void (greeting.has(node) || (await connect(node))),
     })
     keeper.refresh()
   }
@@ -173,7 +177,7 @@ export function createTransport(options: TransportOptions): Libp2pTransport {
       cancels.delete(cancel)
       if (linkOf(connection) !== undefined || connection.status !== 'open') return
       count('connections without hello')
-      connection.abort(new Error('no hello'))
+      abortNow(connection, 'no hello')
     })
     cancels.add(cancel)
     connection.addEventListener('close', () => {
@@ -187,10 +191,11 @@ export function createTransport(options: TransportOptions): Libp2pTransport {
   async function onControlStream(stream: Stream, connection: Connection): Promise<void> {
     const peer = peerOf(connection.remotePeer)
     if (peer === undefined || linkOf(connection) !== undefined) {
-      stream.abort(new Error('one control stream a connection'))
+      abortNow(stream, 'one control stream a connection')
       return
     }
-    const outcome = await helloAsAccepter(stream, peer, hello)
+    greeting.add(peer.node)
+    const outcome = await helloAsAccepter(stream, peer, hello).finally(() => greeting.delete(peer.node))
     if (outcome.kind === 'open') {
       adopt(peer, connection, outcome.link, peer.node)
       return
@@ -205,7 +210,7 @@ export function createTransport(options: TransportOptions): Libp2pTransport {
   function closeSoon(connection: Connection): void {
     const cancel = clock.after(500, () => {
       cancels.delete(cancel)
-      if (connection.status === 'open') connection.abort(new Error('refused'))
+      if (connection.status === 'open') abortNow(connection, 'refused')
     })
     cancels.add(cancel)
   }

@@ -5,6 +5,7 @@
 // The result of the last run on the build machine is in gossip.md beside this file.
 import { fork } from 'node:child_process'
 import { createPrivateKey } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import type { KnownMember } from '../../../agent/transport/admission.ts'
 import { foundCluster } from '../../../agent/trust/certificate.ts'
 import { createIdentity, type Identity, identityOf } from '../../../agent/trust/identity.ts'
@@ -44,20 +45,22 @@ async function parent(nodes: number, seconds: number): Promise<void> {
     process.send(begin(identity, cluster, own))
     return process
   })
-  await poll(() => members.length === nodes)
+  await poll(() => members.length === nodes, 60_000)
   const t0 = performance.now()
   for (const process of children) process.send({ members })
-  await poll(() => [...connected.values()].filter((count) => count === nodes - 1).length === nodes, 60_000)
+  await poll(() => [...connected.values()].filter((count) => count === nodes - 1).length === nodes, 120_000)
   console.log(`full mesh of ${nodes} after ${Math.round(performance.now() - t0)} ms`)
   await sleep(5_000)
+  const bytesBefore = loopbackBytes()
   for (const process of children) process.send({ usage: true })
   await poll(() => usage.length === nodes)
   await sleep(10_000)
   for (const process of children) process.send({ usage: true })
   await poll(() => usage.length === 2 * nodes)
+  const perNode = (loopbackBytes() - bytesBefore) / 10 / nodes / 1000
   const idle = usage.slice(nodes)
   console.log(
-    `idle: rss ${range(idle.map((one) => one.rssMb))} MB; cpu ${range(idle.map((one) => one.cpuMs / 100))} % (10 s)`,
+    `idle: rss ${range(idle.map((one) => one.rssMb))} MB; cpu ${range(idle.map((one) => one.cpuMs / 100))} % (10 s); ${perNode.toFixed(2)} kB/s a node on the wire`,
   )
   const each: number[] = []
   const last: number[] = []
@@ -80,6 +83,7 @@ function child(): void {
   let made: Awaited<ReturnType<typeof station>> | undefined
   let before = process.cpuUsage()
   const say = (word: Word): void => void process.send?.(word)
+  process.on('disconnect', () => process.exit(0))
   process.on('message', (message: Begin & { members?: KnownMember[]; publish?: boolean; usage?: boolean }) => {
     if (message.pem !== undefined) void begun(message)
     if (message.members !== undefined) {
@@ -120,6 +124,14 @@ function payload(): Uint8Array {
 function begin(identity: Identity, cluster: string, certificate: Uint8Array): Begin {
   const pem = identity.privateKey.export({ type: 'pkcs8', format: 'pem' }).toString()
   return { pem, cluster, certificate: Buffer.from(certificate).toString('base64') }
+}
+
+/** Sent over loopback since boot; run in a network namespace of its own for a figure without other programs. */
+function loopbackBytes(): number {
+  const line = readFileSync('/proc/net/dev', 'utf8')
+    .split('\n')
+    .find((line) => line.trim().startsWith('lo:'))
+  return Number(line?.trim().split(/\s+/)[9] ?? 0)
 }
 
 function quantile(values: readonly number[], share: number): number {

@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { abortNow } from '../../../agent/transport/abort.ts'
 import { transportTimes } from '../../../agent/transport/admission.ts'
 import { advertised } from '../../../agent/transport/advertise.ts'
 import { dialFailureOf, problemOf } from '../../../agent/transport/diagnose.ts'
@@ -151,6 +152,18 @@ describe('placeOf()', () => {
     ['http://n1', undefined],
     ['', undefined],
   ])('reads %s', (text, place) => expect(placeOf(text)).toEqual(place))
+})
+
+describe('abortNow()', () => {
+  test('never throws, and asks again when the farewell could not be written, so that the socket below is closed too', () => {
+    const why: string[] = []
+    const abort = (error: Error) => {
+      why.push(error.message)
+      if (why.length === 1) throw new Error('Cannot write to a stream that is closed')
+    }
+    abortNow({ abort }, 'over')
+    expect(why).toEqual(['over', 'over'])
+  })
 })
 
 describe('diagnosis', () => {
