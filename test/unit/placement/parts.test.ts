@@ -3,6 +3,7 @@ import { expect, test } from 'vitest'
 import { afterProbe, healthCommand, startHealth } from '../../../agent/core/health.ts'
 import { meetsConstraints, parseConstraint } from '../../../agent/core/placement/constraints.ts'
 import { sideOf, startBudget } from '../../../agent/core/placement/partition.ts'
+import { place } from '../../../agent/core/placement/place.ts'
 import { hasStayed, noteStays } from '../../../agent/core/placement/stays.ts'
 import { expand } from '../../../agent/core/templates.ts'
 import type { Liveness } from '../../../agent/core/view.ts'
@@ -152,4 +153,28 @@ test('why: a slot says where it runs and why, or why nowhere', () => {
       sentence: 'no suitable node (max replicas per node limit exceed on 1 node)',
     },
   ])
+})
+
+test('scaling down keeps one on each node before a second on any, and what runs before what does not', () => {
+  const web = service('web', { replicas: 2 })
+  const on = (slot: string, node: string, state: 'running' | 'starting' = 'running') =>
+    task(`t${slot}`, web, { slot, node, state })
+  const members = [member('n1'), member('n2')]
+  const kept = (tasks: readonly ReturnType<typeof on>[]) =>
+    place(view({ members, services: [web], tasks }), 0)
+      .services.get('web')
+      ?.map(({ slot }) => slot)
+  expect(kept([on('1', 'n1'), on('2', 'n1'), on('3', 'n1'), on('4', 'n2')])).toEqual(['1', '4'])
+  expect(kept([on('1', 'n1', 'starting'), on('2', 'n1'), on('3', 'n1'), on('4', 'n2')])).toEqual(['2', '4'])
+})
+
+test('a task that stops holds its slot no more, and keeps it closed until it ended or a minute is over', () => {
+  const web = service('web')
+  const stopping = task('t', web, { slot: '1', node: 'n1', stopping: true, stateMs: 1_000 })
+  const parts = { members: [member('n1')], services: [web], tasks: [stopping] }
+  const [plan] = place(view(parts), 2_000).services.get('web') ?? []
+  expect(plan).toMatchObject({ task: undefined, node: 'n1', notBeforeMs: 61_000, why: 'the task before it stops' })
+  const ended = { ...stopping, value: { ...stopping.value, state: 'shutdown' as const } }
+  const [after] = place(view({ ...parts, tasks: [ended] }), 2_000).services.get('web') ?? []
+  expect(after).toMatchObject({ node: 'n1', notBeforeMs: 0 })
 })

@@ -1,5 +1,6 @@
 // A small world for the reconcile loop: nodes with views of their own, records that travel between them in 5 ms of virtual time,
 // programs that run or end as told, and a membership that learns of deaths after a while. The whole simulator is test/sim.
+// Long because it stands in for everything that the loop touches.
 
 import type { Liveness, Member, Stamped, View } from '../../../agent/core/view.ts'
 import { fault } from '../../../agent/fault.ts'

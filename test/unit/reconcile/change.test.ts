@@ -1,0 +1,152 @@
+// What changes on request: scale, update, drain, labels, removal. Each on several nodes and virtual time.
+import { expect, test } from 'vitest'
+import { FakeWorld } from './world.ts'
+
+const web = { target: 80, published: 8080, protocol: 'tcp', mode: 'ingress' } as const
+
+test('scaling down takes from the node with most copies and leaves the rest untouched', async () => {
+  const world = await new FakeWorld(['n1', 'n2', 'n3']).start()
+  world.createService('web', { replicas: 5, ports: [web] })
+  await world.until(() => world.servingOf('web').length === 5)
+  const before = world.runningOf('web')
+  world.createService('web', { replicas: 2, ports: [web] })
+  await world.until(() => world.runningOf('web').length === 2)
+  const after = world.runningOf('web')
+  expect(after.every((a) => before.some((b) => b.task === a.task))).toBe(true)
+  expect(new Set(after.map(({ node }) => node)).size).toBe(2)
+  await world.run(3_000)
+  expect(world.starts).toHaveLength(5)
+  world.createService('web', { replicas: 4, ports: [web] })
+  await world.until(() => world.servingOf('web').length === 4)
+  expect(world.runningOf('web').filter((a) => after.some((b) => b.task === a.task))).toHaveLength(2)
+})
+
+test('an update replaces one slot after another, each healthy before the next', async () => {
+  const world = await new FakeWorld(['n1', 'n2', 'n3']).start()
+  world.createService('web', { replicas: 3, ports: [web] })
+  await world.until(() => world.servingOf('web').length === 3)
+  let fewest = 3
+  world.createService('web', { replicas: 3, ports: [web], generation: 2, container: { Env: ['V=2'] } })
+  const isNew = () =>
+    world.runningOf('web').every(({ task }) => world.starts.findIndex((s) => s.plan.task === task) >= 3)
+  await world.until(() => {
+    fewest = Math.min(fewest, world.servingOf('web').filter(({ value }) => value.stopping !== true).length)
+    return isNew() && world.servingOf('web').length === 3
+  })
+  expect(fewest).toBe(2)
+  expect(world.starts).toHaveLength(6)
+})
+
+test('a start-first update never has fewer than all serving, and a drained task stops only when every node has applied that', async () => {
+  const world = await new FakeWorld(['n1', 'n2', 'n3']).start()
+  const options = { replicas: 3, ports: [web], order: 'start-first' as const }
+  world.createService('web', options)
+  await world.until(() => world.servingOf('web').length === 3)
+  let fewest = 3
+  world.createService('web', { ...options, generation: 2, container: { Env: ['V=2'] } })
+  await world.until(() => {
+    const ready = [...(world.node('n1').view.endpoints.get('ingress')?.values() ?? [])]
+    fewest = Math.min(fewest, ready.filter(({ value }) => value.ready && !value.draining).length)
+    return world.stops.length === 3 && world.servingOf('web').length === 3
+  })
+  expect(fewest).toBe(3)
+  expect(world.starts).toHaveLength(6)
+  const ended = [...world.node('n1').view.tasks.values()].filter(({ value }) => value.state === 'shutdown')
+  expect(ended).toHaveLength(3)
+  expect(ended.every(({ value }) => value.drainMissing === undefined)).toBe(true)
+})
+
+test('an update whose tasks never become healthy stops at the first slot', async () => {
+  const world = await new FakeWorld(['n1', 'n2', 'n3']).start()
+  world.createService('web', { replicas: 3, ports: [web] })
+  await world.until(() => world.servingOf('web').length === 3)
+  world.programs.set('bad', { ends: { afterMs: 10, code: 1 } })
+  world.createService('web', { replicas: 3, ports: [web], generation: 2, container: { Image: 'bad' } })
+  await world.run(30_000)
+  expect(world.servingOf('web')).toHaveLength(2)
+})
+
+test('a change of labels restarts nothing', async () => {
+  const world = await new FakeWorld(['n1', 'n2']).start()
+  world.createService('web', { replicas: 2 })
+  await world.until(() => world.servingOf('web').length === 2)
+  world.createService('web', { replicas: 2, labels: { tier: 'front' }, generation: 1 })
+  await world.run(5_000)
+  expect(world.starts).toHaveLength(2)
+})
+
+test('a drained node gives up its tasks, a paused one keeps them and gets none', async () => {
+  const world = await new FakeWorld(['n1', 'n2', 'n3']).start()
+  world.createService('web', { replicas: 3 })
+  await world.until(() => world.servingOf('web').length === 3)
+  const set = (id: string, Availability: 'drain' | 'pause' | 'active') =>
+    world.update(id, (m) => ({ ...m, node: { ...m.node, spec: { ...m.node.spec, Availability } } }))
+  set('n2', 'pause')
+  set('n1', 'drain')
+  await world.until(
+    () => world.runningOf('web').every(({ node }) => node !== 'n1') && world.servingOf('web').length === 3,
+  )
+  expect(
+    world
+      .runningOf('web')
+      .map(({ node }) => node)
+      .sort(),
+  ).toEqual(['n2', 'n3', 'n3'])
+})
+
+test('a task whose node loses the label that it needs is moved', async () => {
+  const world = new FakeWorld(['n1', 'n2', 'n3'])
+  const label = (id: string, zone: string) =>
+    world.update(id, (m) => ({ ...m, node: { ...m.node, spec: { ...m.node.spec, Labels: { zone } } } }))
+  label('n1', 'a')
+  await world.start()
+  world.createService('db', { template: { Placement: { Constraints: ['node.labels.zone==a'] } } })
+  await world.until(() => world.runningOf('db')[0]?.node === 'n1')
+  label('n3', 'a')
+  label('n1', 'b')
+  await world.until(() => world.runningOf('db').length === 1 && world.runningOf('db')[0]?.node === 'n3')
+})
+
+test('a global service runs on every node, and on one that joins', async () => {
+  const world = new FakeWorld(['n1', 'n2', 'n3'])
+  world.update('n3', (m) => ({ ...m, liveness: 'dead' }))
+  await world.start()
+  world.createService('agent', { replicas: 'global' })
+  await world.until(() => world.servingOf('agent').length === 2)
+  world.update('n3', (m) => ({ ...m, liveness: 'alive' }))
+  await world.until(() => world.servingOf('agent').length === 3)
+  expect(
+    world
+      .runningOf('agent')
+      .map(({ node }) => node)
+      .sort(),
+  ).toEqual(['n1', 'n2', 'n3'])
+})
+
+test('a removed service leaves no task and no record', async () => {
+  const world = await new FakeWorld(['n1', 'n2']).start()
+  world.createService('web', { replicas: 3, ports: [web] })
+  await world.until(() => world.servingOf('web').length === 3)
+  world.write(world.node('n2'), { scope: 'cluster', kind: 'service', id: 'web', value: null })
+  await world.until(() => world.runningOf('web').length === 0)
+  await world.run(200)
+  for (const { view } of world.nodes.values()) {
+    expect(view.tasks.size).toBe(0)
+    expect(view.endpoints.get('ingress')?.size ?? 0).toBe(0)
+  }
+})
+
+test('a takeover that never becomes healthy is dropped, and the old task serves on', async () => {
+  const world = await new FakeWorld(['n1', 'n2']).start()
+  world.createService('web', { ports: [web], order: 'start-first' })
+  await world.until(() => world.servingOf('web').length === 1)
+  const [old] = world.runningOf('web')
+  world.programs.set('slow', { listensAfterMs: 1e9 })
+  const update = { ports: [web], order: 'start-first' as const, generation: 2, container: { Image: 'slow' } }
+  world.createService('web', update)
+  await world.run(59_000)
+  expect(world.runningOf('web')).toHaveLength(2)
+  await world.run(3_000)
+  expect(world.runningOf('web')).toEqual([old])
+  expect(world.servingOf('web').map(({ id }) => id)).toEqual([old?.task])
+})
