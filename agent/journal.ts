@@ -9,29 +9,8 @@
 import { crc32 } from 'node:zlib'
 import { decode, encode } from '../protocol/codec.ts'
 import { type Fault, fault, reasonOf } from './fault.ts'
+import type { Entry, Found, Journal } from './view.ts'
 import type { Clock, Disk, Log } from './world.ts'
-
-/** A list whose first item is its kind; the owner of the state knows what they mean. */
-export type Entry = readonly [string, ...unknown[]]
-
-/** How the journal was found. `new`: there was none. `cut`: its end was torn off. `broken`: set aside, the state must come from members. */
-export type Found = 'whole' | 'new' | 'cut' | 'broken'
-
-export interface Journal {
-  readonly found: Found
-  /** What was found, in order; to be replayed once. */
-  readonly entries: readonly Entry[]
-  /** Says how to write the state whole; before the first append. Resolves when a journal that was not whole has been made so. */
-  begin(snapshot: () => Iterable<Entry>): Promise<void>
-  /** Resolves when the entries are on the disk; rejects with a Fault, and then none of them will be found again. */
-  append(entries: readonly Entry[]): Promise<void>
-  note(entries: readonly Entry[]): void
-  /** Why nothing can be written now. */
-  failing(): string | undefined
-  /** Resolves when everything noted so far is on the disk, or cannot be. */
-  flush(): Promise<void>
-  close(): Promise<void>
-}
 
 export interface JournalOptions {
   readonly disk: Disk

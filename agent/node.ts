@@ -11,6 +11,7 @@ import { hasEnded } from './core/live.ts'
 import { routes } from './core/routes/routes.ts'
 import type { View } from './core/view.ts'
 import { fault } from './fault.ts'
+import { openJournal } from './journal.ts'
 import { createDrainHandler, drainKind } from './loops/drain.ts'
 import { createGossip } from './loops/gossip.ts'
 import { createHealthLoop } from './loops/health.ts'
@@ -21,7 +22,8 @@ import { createReconcileLoop, type ReconcileLoop } from './loops/reconcile.ts'
 import { createRoutesLoop, type RoutesLoop } from './loops/routes.ts'
 import { createSync, type Sync } from './loops/sync.ts'
 import type { Times } from './presets.ts'
-import { openView, type ReplicatedView } from './view.ts'
+import { openView } from './replica/open.ts'
+import type { ReplicatedView } from './view.ts'
 import type { ApplyProblem, Clock, Dataplane, Disk, Events, Log, Random, Runtime, Transport } from './world.ts'
 
 export interface World {
@@ -88,6 +90,7 @@ export async function createNode(world: World, config: NodeConfig): Promise<Node
   const { times, self } = config
   const view = await openView({
     ...world,
+    journal: await openJournal(world),
     self,
     run: config.run,
     startedMs: config.startedMs,

@@ -1,25 +1,39 @@
 /**
- * This node's copy of the replicated state: what comes in, what goes out, what is shown, and how far behind it is (design.md 3).
+ * This node's copy of the replicated state, as loops, edges and tests know it: what it shows, takes in, gives out, and needs (design.md 3).
  *
- * Everything that changes the state goes through here in synchronous steps, is journalled, and is told to watchers as the change that it made.
- * Sends nothing by itself: gossip and sync attach their hooks. Hostile input is dropped and counted under a word in `counts`.
+ * Types only. agent/replica builds it over a journal; the loops in agent/loops carry its bytes. Everything that changes the state goes through
+ * here in synchronous steps, is journalled, and is told to watchers as the change that it made.
  */
-
-import { countDots, type Digest, type Dots, missing, spokenFor, subtractDots, uniteDots } from '../protocol/digest.ts'
-import { compareVersions, type Version } from '../protocol/hlc.ts'
+import type { Digest, Dots } from '../protocol/digest.ts'
+import type { Version } from '../protocol/hlc.ts'
 import type { NodeId } from '../protocol/ids.ts'
-import { ingressNetwork, type MemberValue, networkScope, type Scope, type StateRecord } from '../protocol/model.ts'
-import { contains, highest, noRanges, type Ranges, union } from '../protocol/ranges.ts'
-import { authorKey, hasOneWriter, parseRecord, recordKey } from '../protocol/record.ts'
+import type { Kind, MemberValue, Scope, StateRecord } from '../protocol/model.ts'
 import type { Chunk } from '../protocol/scope-state.ts'
-import type { Liveness, View } from './core/view.ts'
-import { type Journal, openJournal } from './journal.ts'
-import { replay } from './replica/replay.ts'
-import { createSequences } from './replica/sequences.ts'
-import { createStamps, type Stamps } from './replica/stamps.ts'
-import { type Change, createStore, type LostSpec, type Taken, type Tombstone } from './replica/store.ts'
-import { createWriter } from './replica/writer.ts'
-import type { Cancel, Clock, Disk, Events, Log, Random, Writer } from './world.ts'
+import type { Liveness, Stamped, View } from './core/view.ts'
+import type { Cancel, Clock, Events, Log, Random, Writer } from './world.ts'
+
+/** A list whose first item is its kind; the owner of the state knows what they mean. */
+export type Entry = readonly [string, ...unknown[]]
+
+/** How the journal was found. `new`: there was none. `cut`: its end was torn off. `broken`: set aside, the state must come from members. */
+export type Found = 'whole' | 'new' | 'cut' | 'broken'
+
+/** What must survive a restart (agent/journal.ts). */
+export interface Journal {
+  readonly found: Found
+  /** What was found, in order; to be replayed once. */
+  readonly entries: readonly Entry[]
+  /** Says how to write the state whole; before the first append. Resolves when a journal that was not whole has been made so. */
+  begin(snapshot: () => Iterable<Entry>): Promise<void>
+  /** Resolves when the entries are on the disk; rejects with a Fault, and then none of them will be found again. */
+  append(entries: readonly Entry[]): Promise<void>
+  note(entries: readonly Entry[]): void
+  /** Why nothing can be written now. */
+  failing(): string | undefined
+  /** Resolves when everything noted so far is on the disk, or cannot be. */
+  flush(): Promise<void>
+  close(): Promise<void>
+}
 
 export interface ViewOptions {
   readonly self: NodeId
@@ -28,7 +42,8 @@ export interface ViewOptions {
   readonly startedMs: number
   readonly clock: Clock
   readonly random: Random
-  readonly disk: Disk
+  /** Fresh from openJournal: not begun. */
+  readonly journal: Journal
   readonly log: Log
   readonly events: Events
   /** Another live agent has this node id: a copied data directory. `yields`: this one began later, writes no more, and must exit. */
@@ -51,7 +66,7 @@ export type Notice =
 
 export interface ReplicatedView extends View, Writer {
   /** How the journal was found: 'new', 'cut' and 'broken' mean that the members know more than this node. */
-  readonly found: Journal['found']
+  readonly found: Found
   readonly counts: ReadonlyMap<string, number>
   count(what: string, by?: number): void
   attach(hooks: ViewHooks): void
@@ -60,8 +75,10 @@ export interface ReplicatedView extends View, Writer {
   setLiveness(node: NodeId, liveness: Liveness, nowMs: number): void
 
   noteClock(node: NodeId, offsetMs: number): void
-  clusterTime: Stamps['clusterTime']
-  clockOffsetMs: Stamps['offsetMs']
+  /** Wall ms: the median of the members' clocks. */
+  clusterTime(): number
+  /** Cluster time minus this node's wall clock. */
+  clockOffsetMs(): number
   /** A version after everything seen: the `created` of claims and new things, of which the earlier wins. */
   stamp(): Version
 
@@ -98,357 +115,26 @@ export interface ReplicatedView extends View, Writer {
   close(): Promise<void>
 }
 
-/** 1 s: how long a commit waits for one more member (design.md 1). */
-const spreadMs = 1_000
-/** Asked at once; one slow member then costs nothing. */
-const spreadWidth = 3
-/** Proof of another live run: it answered our word on ourselves this often. One or two may be old records after a clock was set back. */
-const duplicateAfter = 3
-const supersededMax = 8
-
-export async function openView(options: ViewOptions): Promise<ReplicatedView> {
-  const { self, clock, random, log } = options
-  const journal = await openJournal(options)
-  const store = createStore(self, () => clock.now())
-  const { maps, scopes } = store
-  const stamps = createStamps(self, clock)
-  const sequences = createSequences(drawLog(random))
-  const counts = new Map<string, number>()
-  const watchers = new Set<(notice: Notice) => void>()
-  const lackedFrom = new Map<NodeId, Map<Scope, Dots>>()
-  const lostSpecs = new Map<string, LostSpec[]>()
-  let hooks: ViewHooks | undefined
-  let otherRunAnswers = 0
-
-  for (const entry of journal.entries) replay(entry, { self, store, sequences })
-  if (journal.found !== 'whole') sequences.restart(drawLog(random))
-  for (const scope of everywhere) journal.note(store.hold(scope))
-  await journal.begin(function* () {
-    yield ['log', sequences.log]
-    for (const [scope, end] of sequences.ends()) yield ['seq', scope, end]
-    yield* store.snapshot()
-  })
-
-  const writer = createWriter({
-    self,
-    clock,
-    store,
-    stamps,
-    sequences,
-    journal,
-    issuedBefore: new Map(sequences.ends()),
-    takeIn: (records, journalled) =>
-      finish(
-        records.map((record) => store.take(record)),
-        journalled,
-      ),
-    publish: (scope, records) => hooks?.publish(scope, records),
-    spread,
-  })
-
-  function count(what: string, by = 1): void {
-    counts.set(what, (counts.get(what) ?? 0) + by)
-  }
-
-  function tell(notice: Notice): void {
-    for (const watcher of [...watchers]) watcher(notice)
-  }
-
-  function finish(taken: readonly Taken[], journalled: boolean): void {
-    if (!journalled) journal.note(taken.flatMap((one) => one.entries))
-    for (const { lostSpec } of taken) if (lostSpec !== undefined) reportLost(lostSpec)
-    tellChanges(taken.flatMap((one) => one.changes))
-  }
-
-  function tellChanges(changes: readonly Change[]): void {
-    if (changes.length > 0) tell({ kind: 'changes', changes })
-  }
-
-  function reportLost(lost: LostSpec): void {
-    const { id, author, value } = lost.lost
-    lostSpecs.set(id, [lost, ...(lostSpecs.get(id) ?? [])].slice(0, supersededMax))
-    const name = value?.spec.Name ?? id
-    options.events.emit({
-      type: 'service',
-      action: 'superseded',
-      id,
-      name,
-      sentence: `${name}: an update made on ${nameOf(author.node)} was pushed out by a concurrent one from ${nameOf(lost.winner.author.node)} (${lost.fields.join(', ')})`,
-      attributes: { by: author.node, fields: lost.fields.join(',') },
-    })
-  }
-
-  function nameOf(node: NodeId): string {
-    return maps.view.members.get(node)?.record.value.name ?? node
-  }
-
-  function apply(scope: Scope, wires: readonly unknown[], from: NodeId, covered?: Dots): readonly StateRecord[] {
-    const state = scopes.get(scope)
-    if (state === undefined) {
-      count('dropped.not-held', wires.length)
-      return []
-    }
-    const taken: Taken[] = []
-    const read: StateRecord[] = []
-    const refused = new Map<string, Ranges>()
-    for (const wire of wires) {
-      const parsed = parseRecord(scope, wire)
-      if (parsed.kind === 'malformed') {
-        count('dropped.malformed')
-        continue
-      }
-      const stamp = parsed.kind === 'record' ? parsed.record : parsed
-      const why =
-        parsed.kind === 'refused' ? parsed.why : stamps.isTooFarAhead(parsed.record.version) ? 'clock' : undefined
-      if (why !== undefined) {
-        if (state.refuse(stamp.author, stamp.seq)) {
-          count(`refused.${why}`)
-          log.debug('refused a record', { from, why, author: stamp.author.node })
-        }
-        const author = authorKey(stamp.author)
-        refused.set(author, union(refused.get(author) ?? noRanges, [[stamp.seq, stamp.seq]]))
-        continue
-      }
-      if (parsed.kind !== 'record') continue
-      read.push(parsed.record)
-      stamps.observe(parsed.record.version)
-      if (parsed.record.author.node === self) inspectOwn(parsed.record)
-      const one = store.take(parsed.record)
-      if (one.merged.kind === 'scattered') count('dropped.scattered')
-      taken.push(one)
-    }
-    finish(taken, false)
-    if (covered !== undefined) {
-      journal.note(store.cover(scope, subtractDots(covered, refused)))
-    }
-    return read
-  }
-
-  /** A record that bears this node's own name came from outside: an echo, or the sign of a copied or restored data directory. */
-  function inspectOwn(record: StateRecord): void {
-    if (record.kind === 'member' && record.value !== null) inspectOtherRun(record as StateRecord<'member'>)
-    if (record.author.log !== sequences.log) return
-    const held = scopes.get(record.scope)?.records.get(recordKey(record))
-    const sameDot = held?.seq === record.seq && held.author.log === record.author.log
-    if (record.seq > sequences.issued(record.scope) || (sameDot && compareVersions(held.version, record.version) !== 0))
-      startNewLog()
-  }
-
-  function startNewLog(): void {
-    count('own-log.restarted')
-    log.warn(
-      'members know more of this node than it does itself: its data directory is an older copy; it writes under a new log from here',
-    )
-    writer.startNewLog(drawLog(random))
-  }
-
-  function inspectOtherRun({ value, version }: StateRecord<'member'>): void {
-    const own = scopes.get('cluster')?.records.get(`member/${self}`) as StateRecord<'member'> | undefined
-    if (value === null || value.run === options.run || own?.value?.run !== options.run) return
-    if (compareVersions(version, own.version) < 0) return
-    otherRunAnswers++
-    const yields =
-      options.startedMs > value.startedMs || (options.startedMs === value.startedMs && options.run > value.run)
-    if (yields && otherRunAnswers >= duplicateAfter) writer.stop()
-    else {
-      stamps.observe(version)
-      writer.put({ scope: 'cluster', kind: 'member', id: self, value: own.value })
-    }
-    if (otherRunAnswers !== duplicateAfter) return
-    log.error('another agent runs under the id of this node: its data directory was copied', { yields })
-    options.onDuplicate({ other: value, yields })
-  }
-
-  async function spread(records: readonly StateRecord[]): Promise<boolean> {
-    const attached = hooks
-    if (attached === undefined) return false
-    const scopesOf = [...new Set(records.map((record) => record.scope))]
-    const able = attached.connected().filter((node) => {
-      return maps.view.members.get(node)?.liveness === 'alive' && scopesOf.every((scope) => isHolder(node, scope))
-    })
-    const order = able.map((node) => ({ node, at: random.next() })).sort((a, b) => a.at - b.at)
-    return new Promise((resolve) => {
-      let next = 0
-      let open = 0
-      const cancel = clock.after(spreadMs, () => resolve(false))
-      const settle = (held: boolean): void => {
-        cancel()
-        resolve(held)
-      }
-      const ask = (): void => {
-        const candidate = order[next++]
-        if (candidate === undefined) {
-          if (open === 0) settle(false)
-          return
-        }
-        open++
-        attached.pushDurably(candidate.node, records).then((held) => {
-          open--
-          if (held) settle(true)
-          else ask()
-        })
-      }
-      for (let i = 0; i < spreadWidth; i++) ask()
-    })
-  }
-
-  function isHolder(node: NodeId, scope: Scope): boolean {
-    const member = maps.view.members.get(node)
-    if (member === undefined) return false
-    return everywhere.includes(scope) || member.record.value.networks.some((network) => networkScope(network) === scope)
-  }
-
-  function digest(scope: Scope): Digest {
-    return scopes.get(scope)?.digest() ?? new Map()
-  }
-
-  return {
-    self,
-    found: journal.found,
-    get revision() {
-      return maps.view.revision
-    },
-    get settings() {
-      return maps.view.settings
-    },
-    members: maps.view.members,
-    removals: maps.view.removals,
-    tokens: maps.view.tokens,
-    networks: maps.view.networks,
-    services: maps.view.services,
-    tasks: maps.view.tasks,
-    tasksByService: maps.view.tasksByService,
-    endpoints: maps.view.endpoints,
-    counts,
-    count,
-    put: (write) => writer.put(write),
-    commit: (writes) => writer.commit(writes),
-    attach(given) {
-      hooks = given
-    },
-    watch(listener) {
-      const changes: Change[] = []
-      for (const state of scopes.values()) {
-        for (const { scope, kind, id, value, version, author } of state.records.values()) {
-          if (value !== null)
-            changes.push({ scope, kind, id, before: undefined, after: { id, value, version, author } })
-        }
-      }
-      watchers.add(listener)
-      listener({ kind: 'snapshot', changes })
-      return () => watchers.delete(listener)
-    },
-    setLiveness(node, liveness, nowMs) {
-      const before = maps.setLiveness(node, liveness, nowMs)
-      if (liveness === 'dead' || liveness === 'left') {
-        stamps.forgetClock(node)
-        lackedFrom.delete(node)
-      }
-      if (before !== undefined) tell({ kind: 'liveness', node, before, after: liveness })
-    },
-    noteClock: (node, offsetMs) => stamps.noteClock(node, offsetMs),
-    clusterTime: () => stamps.clusterTime(),
-    clockOffsetMs: () => stamps.offsetMs(),
-    stamp: () => stamps.issue(undefined, true),
-    scopes: () => [...scopes.keys()].sort(),
-    holds: (scope) => scopes.has(scope),
-    holdScope: (scope) => journal.note(store.hold(scope)),
-    dropScope(scope) {
-      if (!scopes.has(scope) || everywhere.includes(scope)) return
-      const { changes, entries } = store.drop(scope)
-      journal.note(entries)
-      for (const lacked of lackedFrom.values()) lacked.delete(scope)
-      tellChanges(changes)
-    },
-    isHolder,
-    digest,
-    delta: (scope, wants, bytesMax) => scopes.get(scope)?.delta(wants, bytesMax) ?? { records: [], covered: new Map() },
-    apply,
-    synced: () => journal.append([]),
-    compare(scope, from, theirs) {
-      const own = theirs.get(authorKey({ node: self, log: sequences.log }))
-      if (own !== undefined && highest(own.covered) > sequences.issued(scope)) startNewLog()
-      const ours = digest(scope)
-      const weLack = missing(ours, theirs)
-      const lacked = lackedFrom.get(from) ?? new Map<Scope, Dots>()
-      if (weLack.size > 0) lacked.set(scope, weLack)
-      else lacked.delete(scope)
-      if (lacked.size > 0) lackedFrom.set(from, lacked)
-      else lackedFrom.delete(from)
-      return { weLack, theyLack: missing(theirs, ours) }
-    },
-    need(scope) {
-      let known: Dots = new Map()
-      for (const lacked of lackedFrom.values()) known = uniteDots(known, lacked.get(scope) ?? new Map())
-      if (known.size === 0) return 0
-      return countDots(subtractDots(known, takenIn(digest(scope))))
-    },
-    applied: () => store.applied(),
-    tombstones: (scope) => store.tombstones(scope),
-    collect(scope, keys) {
-      if (keys.length > 0) journal.note(store.collect(scope, keys))
-    },
-    collected: (scope) => scopes.get(scope)?.collected() ?? new Map(),
-    retryRefused() {
-      for (const state of scopes.values()) state.retryRefused()
-    },
-    finishReseed(scope, theirs, seen) {
-      const keys = strayKeys(self, scopes.get(scope)?.records ?? new Map(), { theirs, seen })
-      const { changes, entries } = store.discard(scope, keys)
-      journal.note(entries)
-      tellChanges(changes)
-      return keys.length
-    },
-    superseded: (service) => lostSpecs.get(service) ?? [],
-    journalFailing: () => journal.failing(),
-    async close() {
-      const ends = [...scopes.keys()].map((scope) => ['seq', scope, sequences.issued(scope)] as const)
-      await journal
-        .append(ends)
-        .catch((error: unknown) => log.warn('the journal could not be closed cleanly', { reason: String(error) }))
-      await journal.close()
-    },
-  }
+/** What became of one key here, from the local state and not from what came in: undefined is "not there". */
+export interface Change {
+  readonly scope: Scope
+  readonly kind: Kind
+  readonly id: string
+  readonly before: Stamped<unknown> | undefined
+  readonly after: Stamped<unknown> | undefined
 }
 
-/** Scopes that every node holds. */
-const everywhere: readonly Scope[] = ['cluster', networkScope(ingressNetwork)]
-
-function drawLog(random: Random): string {
-  return [...random.bytes(8)].map((byte) => byte.toString(16).padStart(2, '0')).join('')
+/** A service spec that a concurrent one pushed out. */
+export interface LostSpec {
+  readonly lost: StateRecord<'service'>
+  readonly winner: StateRecord<'service'>
+  /** Where the two specs differ. */
+  readonly fields: readonly string[]
 }
 
-/** Covered or refused: what need not be asked for. */
-function takenIn(digest: Digest): Dots {
-  return new Map([...digest].map(([author, { covered, refused }]) => [author, union(covered, refused)]))
-}
-
-/**
- * Keys that must go in a re-seed: what the holder knew and no longer has, and what was made elsewhere, changed here meanwhile, and is unknown
- * to the holder, who would have it if it had not been deleted. What this node made itself while away is kept and contributed.
- */
-function strayKeys(
-  self: NodeId,
-  records: ReadonlyMap<string, StateRecord>,
-  holder: { readonly theirs: Digest; readonly seen: readonly StateRecord[] },
-): readonly string[] {
-  const known = spokenFor(holder.theirs)
-  const dots = new Set(holder.seen.map(dotOf))
-  const keys = new Set(holder.seen.map(recordKey))
-  return [...records]
-    .filter(([key, record]) => {
-      if (contains(known.get(authorKey(record.author)) ?? noRanges, record.seq)) return !dots.has(dotOf(record))
-      if (keys.has(key) || hasOneWriter(record.kind) || record.kind === 'removal') return false
-      return creatorOf(record) !== self
-    })
-    .map(([key]) => key)
-}
-
-function dotOf(record: StateRecord): string {
-  return `${authorKey(record.author)}#${record.seq}`
-}
-
-function creatorOf(record: StateRecord): NodeId | undefined {
-  const value = record.value as { readonly created?: { readonly node: NodeId } } | null
-  return value?.created?.node
+/** A tombstone here, and the value of `applied()` when it came. */
+export interface Tombstone {
+  readonly key: string
+  readonly record: StateRecord
+  readonly atApplied: number
 }

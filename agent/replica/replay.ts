@@ -6,7 +6,7 @@ import type { NodeId } from '../../protocol/ids.ts'
 import type { Scope } from '../../protocol/model.ts'
 import { parseRanges, type Ranges } from '../../protocol/ranges.ts'
 import { parseRecord } from '../../protocol/record.ts'
-import type { Entry } from '../journal.ts'
+import type { Entry } from '../view.ts'
 import type { Sequences } from './sequences.ts'
 import type { Store } from './store.ts'
 

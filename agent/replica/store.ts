@@ -7,43 +7,19 @@
 import type { Dots } from '../../protocol/digest.ts'
 import type { NodeId } from '../../protocol/ids.ts'
 import { differingFields, isAncestor } from '../../protocol/merge.ts'
-import { type Kind, networkScope, type Scope, type StateRecord } from '../../protocol/model.ts'
+import { networkScope, type Scope, type StateRecord } from '../../protocol/model.ts'
 import { flatten, type Ranges } from '../../protocol/ranges.ts'
 import { authorKey, hasOneWriter, recordKey, toWire } from '../../protocol/record.ts'
 import { createScopeState, type Merged, type ScopeState } from '../../protocol/scope-state.ts'
 import type { Stamped } from '../core/view.ts'
-import type { Entry } from '../journal.ts'
+import type { Change, Entry, LostSpec, Tombstone } from '../view.ts'
 import { createMaps, type ViewMaps } from './maps.ts'
-
-/** What became of one key here, from the local state and not from what came in: undefined is "not there". */
-export interface Change {
-  readonly scope: Scope
-  readonly kind: Kind
-  readonly id: string
-  readonly before: Stamped<unknown> | undefined
-  readonly after: Stamped<unknown> | undefined
-}
-
-/** A service spec that a concurrent one pushed out. */
-export interface LostSpec {
-  readonly lost: StateRecord<'service'>
-  readonly winner: StateRecord<'service'>
-  /** Where the two specs differ. */
-  readonly fields: readonly string[]
-}
 
 export interface Taken {
   readonly merged: Merged | { readonly kind: 'void' } | { readonly kind: 'not-held' }
   readonly changes: readonly Change[]
   readonly entries: readonly Entry[]
   readonly lostSpec: LostSpec | undefined
-}
-
-/** A tombstone here, and the value of `applied()` when it came. */
-export interface Tombstone {
-  readonly key: string
-  readonly record: StateRecord
-  readonly atApplied: number
 }
 
 export interface Store {

@@ -2,11 +2,13 @@
 // Everything is decided by the seed, so a failing run is replayed by its number.
 
 import { fault } from '../../../agent/fault.ts'
+import { openJournal } from '../../../agent/journal.ts'
 import { createGossip, type Gossip } from '../../../agent/loops/gossip.ts'
 import { createJanitor, type Janitor } from '../../../agent/loops/janitor.ts'
 import { createSync, type Sync } from '../../../agent/loops/sync.ts'
 import { presets } from '../../../agent/presets.ts'
-import { openView, type ReplicatedView, type ViewOptions } from '../../../agent/view.ts'
+import { openView } from '../../../agent/replica/open.ts'
+import type { ReplicatedView, ViewOptions } from '../../../agent/view.ts'
 import type { Clock, Disk, Log, NodeEvent, Random, Transport } from '../../../agent/world.ts'
 import type { EndpointValue, MemberValue, ServiceValue, TaskValue } from '../../../protocol/model.ts'
 
@@ -182,7 +184,7 @@ export function createNet(seed = 1): Net {
         startedMs: clock.wall(),
         clock,
         random: nodeRandom,
-        disk,
+        journal: await openJournal({ disk, clock, log: quiet }),
         log: quiet,
         events: { emit: (event) => events.push(event) },
         onDuplicate: (found) => duplicates.push(found),
