@@ -51,12 +51,15 @@ export class End {
   pongs = 0
   refuse: ResetReason | undefined
   violation: string | undefined
+  /** Blocks when a buffer is full, in the middle of a send, as a socket that lags behind does. */
+  blockWhenFull = false
 
   constructor(role: 'dialer' | 'acceptor') {
     const outbox = new Outbox(
       new Uint8Array(outboxBytes),
       (buffer, used) => {
         this.pipe.push(buffer.slice(0, used))
+        if (this.blockWhenFull) this.mux.blocked = true
         return new Uint8Array(outboxBytes)
       },
       () => {},
