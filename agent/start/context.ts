@@ -2,6 +2,7 @@
  * What the API asks of its node (api/context.ts), answered from the parts of this agent.
  */
 import type { ApiContext, FlowCounters } from '../api/context.ts'
+import { requestOver } from '../api/relay.ts'
 import type { AgentConfig } from '../config.ts'
 import type { UserspaceDataplane } from '../dataplane/userspace/dataplane.ts'
 import { ask } from '../dns/ask.ts'
@@ -12,7 +13,6 @@ import type { Clock, Log, Mesh, Random, Runtime } from '../world.ts'
 import { doctor } from './doctor.ts'
 import { metrics } from './metrics.ts'
 import type { Names } from './names.ts'
-import { relay } from './relay.ts'
 import { agentVersion } from './self.ts'
 import { createTokenDesk } from './tokens.ts'
 
@@ -50,7 +50,7 @@ export function createContext(parts: ContextParts): ApiContext {
     events,
     logs: (task, query) => runtime.logs(task, query),
     missingOn: node.missingOn,
-    relay: (target, request) => relay(mesh, target, request),
+    relay: async (target, request) => requestOver(await mesh.openStream(target), request),
     async resolve({ name, type, task }) {
       if (!node.reconcile.tasks().some((own) => own.task === task))
         throw fault('not-found', 'this task does not run here')
