@@ -51,6 +51,12 @@ function worst(failures: readonly DialFailure[], detail: string): DialFailure {
   return furthest ?? { kind: 'no-route', detail }
 }
 
+/** For counters and logs. */
+export function failureWord(failure: DialFailure): string {
+  if (failure.kind === 'refusal') return failure.refusal.reason
+  return failure.kind === 'distrust' ? failure.reason : failure.kind
+}
+
 export interface JoinProblem {
   /** As it was given. */
   readonly address: string

@@ -10,6 +10,7 @@ import { tcp } from '@libp2p/tcp'
 import { yamux } from '@libp2p/yamux'
 import type { Multiaddr } from '@multiformats/multiaddr'
 import { createLibp2p } from 'libp2p'
+import { fault, reasonOf } from '../fault.ts'
 import type { Identity } from '../trust/identity.ts'
 import type { TransportTimes } from './admission.ts'
 import { type Gate, gate } from './gate.ts'
@@ -119,4 +120,21 @@ export function listeningOn(node: Libp2pNode): readonly string[] {
 
 function seenKey(from: Uint8Array, seqno: Uint8Array): string {
   return Buffer.from(from).toString('latin1') + Buffer.from(seqno).toString('latin1')
+}
+
+/** What a failed start means: nearly always an address that is taken or not this machine's. */
+export function startFault(error: unknown, listen: readonly string[]): Error {
+  const text = error instanceof AggregateError ? error.errors.map(reasonOf).join('; ') : reasonOf(error)
+  if (
+    !/EADDRINUSE|EACCES|EADDRNOTAVAIL|UnsupportedListen|Some configured addresses|could not listen|listen/i.test(text)
+  ) {
+    return fault('internal', `The control plane did not start: ${text}`, undefined, error)
+  }
+  const ports = listen.join(', ')
+  return fault(
+    'port-taken',
+    `Cannot listen on ${ports}: ${text}`,
+    'Choose another port or address with --listen, or stop what uses it',
+    error,
+  )
 }

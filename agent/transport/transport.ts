@@ -8,20 +8,20 @@
 import { networkInterfaces } from 'node:os'
 import type { Connection, Stream } from '@libp2p/interface'
 import type { NodeId } from '../../protocol/ids.ts'
-import { assert, fault, reasonOf } from '../fault.ts'
+import { assert, fault } from '../fault.ts'
 import type { Identity } from '../trust/identity.ts'
 import type { Cancel, Clock, Disconnect, Log, Random, Transport, TransportHandlers } from '../world.ts'
 import { abortNow } from './abort.ts'
 import type { Admission, TransportTimes } from './admission.ts'
 import { advertised, portOf } from './advertise.ts'
-import type { DialFailure } from './diagnose.ts'
+import { failureWord } from './diagnose.ts'
 import { type Dialer, dialer } from './dialer.ts'
 import { type Gossip, topics } from './gossip.ts'
 import { type DialerWish, type HelloContext, helloAsAccepter, type OpenLink, type Peer } from './handshake.ts'
 import type { Standing } from './hello.ts'
 import { type Joined, type Joining, type JoinRequest, join } from './join.ts'
 import { knownMembers } from './known.ts'
-import { listeningOn, type Started, startLibp2p } from './libp2p.ts'
+import { listeningOn, type Started, startFault, startLibp2p } from './libp2p.ts'
 import { createLink, type Link } from './link.ts'
 import { keepsNew } from './mesh.ts'
 import { controlProtocol, dialBack, failed, peerOf, type Reached, reach } from './reach.ts'
@@ -389,25 +389,4 @@ export function createTransport(options: TransportOptions): Libp2pTransport {
     connections: () => started?.node.getConnections() ?? [],
     counters: () => counts,
   }
-}
-
-function failureWord(failure: DialFailure): string {
-  if (failure.kind === 'refusal') return failure.refusal.reason
-  return failure.kind === 'distrust' ? failure.reason : failure.kind
-}
-
-function startFault(error: unknown, listen: readonly string[]): Error {
-  const text = error instanceof AggregateError ? error.errors.map(reasonOf).join('; ') : reasonOf(error)
-  if (
-    !/EADDRINUSE|EACCES|EADDRNOTAVAIL|UnsupportedListen|Some configured addresses|could not listen|listen/i.test(text)
-  ) {
-    return fault('internal', `The control plane did not start: ${text}`, undefined, error)
-  }
-  const ports = listen.join(', ')
-  return fault(
-    'port-taken',
-    `Cannot listen on ${ports}: ${text}`,
-    'Choose another port or address with --listen, or stop what uses it',
-    error,
-  )
 }
