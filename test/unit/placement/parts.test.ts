@@ -174,6 +174,9 @@ test('a task that stops holds its slot no more, and keeps it closed until it end
   const parts = { members: [member('n1')], services: [web], tasks: [stopping] }
   const [plan] = place(view(parts), 2_000).services.get('web') ?? []
   expect(plan).toMatchObject({ task: undefined, node: 'n1', notBeforeMs: 61_000, why: 'the task before it stops' })
+  const earlier = task('e', web, { slot: '1', node: 'n1', state: 'shutdown' })
+  const [again] = place(view({ ...parts, tasks: [earlier, stopping] }), 2_000).services.get('web') ?? []
+  expect(again).toEqual(plan)
   const ended = { ...stopping, value: { ...stopping.value, state: 'shutdown' as const } }
   const [after] = place(view({ ...parts, tasks: [ended] }), 2_000).services.get('web') ?? []
   expect(after).toMatchObject({ node: 'n1', notBeforeMs: 0 })
