@@ -28,6 +28,7 @@ import { createResolvers, usableDnsPort } from './start/resolvers.ts'
 import { agentVersion, selfFacts } from './start/self.ts'
 import { transportTimes } from './transport/admission.ts'
 import { createTransport, type Libp2pTransport } from './transport/transport.ts'
+import { isLateStreamError } from './transport/uncaught.ts'
 import { clusterTag, foundCluster, signRemoval } from './trust/certificate.ts'
 import { loadIdentity } from './trust/identity.ts'
 import { parseToken, type Token } from './trust/token.ts'
@@ -98,6 +99,14 @@ async function begin(config: AgentConfig, io: AgentIo, log: Log): Promise<{ read
     resolverFor: (task) => resolvers.of(task),
     hosts: { dir: join(dataDir, 'hosts'), namesFor: names.hostsOf },
   })
+  let removed = false
+  /** Told by gossip, or by the members that refuse it. What it ran now runs elsewhere. */
+  function onRemoved(): void {
+    if (removed) return
+    removed = true
+    log.error('This node was removed from the cluster; it ends. To take it in again, give it a new data directory')
+    end({ code: 3, how: 'leave' })
+  }
   let transport: Libp2pTransport | undefined
   node = await createNode(
     {
@@ -122,6 +131,7 @@ async function begin(config: AgentConfig, io: AgentIo, log: Log): Promise<{ read
           log,
           times: transportTimes[config.preset],
           build: agentVersion,
+          onRemoved,
         })
         return transport
       },
@@ -136,10 +146,7 @@ async function begin(config: AgentConfig, io: AgentIo, log: Log): Promise<{ read
         log.error('This agent ends: its data directory is a copy, and the node it was copied from runs elsewhere')
         end({ code: 1, how: 'at-once' })
       },
-      onRemoved() {
-        log.error('This node was removed from the cluster; it ends. To take it in again, give it a new data directory')
-        end({ code: 3, how: 'at-once' })
-      },
+      onRemoved,
     },
   )
   const running = node
@@ -361,7 +368,7 @@ function listenToSignals(io: AgentIo, end: (ending: Ending) => void): () => void
 /** A stream that errs after its end must not take the agent down (ecosystem.md 2, trap 22); anything else is a bug, and is told. */
 function guardProcess(log: Log): void {
   process.on('uncaughtException', (error) => {
-    if (error.name === 'StreamStateError') return log.warn(`a stream was used after its end: ${error.message}`)
+    if (isLateStreamError(error)) return log.warn(`a stream was used after its end: ${error.message}`)
     log.error(`the agent stops on an error of its own: ${error.stack ?? error.message}`)
     process.exit(1)
   })
