@@ -105,7 +105,9 @@ class UdpTask implements FlowHandler {
       if (!flow.datagram(bytes)) deps.ledger.datagramsDropped++
     })
     this.socket.connect(port, host, () => {
-      if (!this.over) flow.accept()
+      if (this.over) return
+      enlargeBuffers(this.socket)
+      flow.accept()
     })
   }
 
@@ -135,6 +137,15 @@ class UdpTask implements FlowHandler {
     this.deps.sockets.free()
     this.deps.ledger.end(this.record, cause)
   }
+}
+
+/** 4 MB: 20,000 datagrams/s of 200 B are 16 MB/s of kernel memory, so a stall of a quarter of a second loses nothing. */
+const udpBufferBytes = 4 * 1024 * 1024
+
+/** The kernel gives what `net.core.rmem_max` allows. */
+export function enlargeBuffers(socket: UdpSocket): void {
+  socket.setRecvBufferSize(udpBufferBytes)
+  socket.setSendBufferSize(udpBufferBytes)
 }
 
 /** dgram looks every address up, a literal too, in a later turn of the event loop; ours are literals always. */

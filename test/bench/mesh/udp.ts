@@ -56,7 +56,8 @@ async function measure(): Promise<void> {
         },
         { deadlineMs: 5_000, everyMs: 200, what: 'the last datagram' },
       )
-      console.log(JSON.stringify({ way, rate, sent: total, lost: total - heard }))
+      const { dropped } = await agents[0]!.report()
+      console.log(JSON.stringify({ way, rate, sent: total, lost: total - heard, droppedByAgent: dropped }))
     }
   } finally {
     for (const agent of agents) agent.stop()
