@@ -12,6 +12,12 @@ export function admissionOf(view: View): Admission {
   return {
     isMember: (node) => view.members.has(node),
     isRemoved: (node) => view.removals.has(node),
+    removal(node) {
+      const value = view.removals.get(node)?.value
+      return value === undefined
+        ? undefined
+        : { by: value.by, atMs: value.atMs, signature: Uint8Array.from(value.signature) }
+    },
     token: (id) => view.tokens.get(id)?.value,
     members: () =>
       [...view.members.values()]

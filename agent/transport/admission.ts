@@ -18,6 +18,10 @@ export interface Admission {
   /** Whether the state knows the node as admitted and not removed. */
   isMember(node: NodeId): boolean
   isRemoved(node: NodeId): boolean
+  /** The signed record that removed it, to be shown to it: it was cut off before gossip could tell. */
+  removal?(
+    node: NodeId,
+  ): { readonly by: NodeId; readonly atMs: number; readonly signature: Uint8Array<ArrayBuffer> } | undefined
   /** The record of the token with this id (trust/token.ts `tokenId`), or undefined. */
   token(id: string): { readonly expiresMs: number | null } | undefined
   /** Everybody to be connected with: members that have not left, without this node. Retried for ever. */

@@ -41,6 +41,8 @@ export const refusalSchema = z.object({
   number: z.number().optional(),
   /** Port-closed: what was tried, and how it failed. */
   detail: z.string().max(1_024).optional(),
+  /** Removed: the signed record, without which the refused node believes nobody (trust/certificate.ts `checkRemoval`). */
+  removal: z.object({ by: shortText, atMs: z.number(), signature: bytes }).optional(),
 })
 export const greetSchema = z.object({
   say: z.literal('greet'),
@@ -81,7 +83,9 @@ export interface Standing {
 /** 60 s: what receivers of records tolerate too (design.md 3). */
 export const clockLimitMs = 60_000
 
-export function refuse(reason: RefusalReason, more: { number?: number; detail?: string } = {}): Refusal {
+type More = Pick<Refusal, 'number' | 'detail' | 'removal'>
+
+export function refuse(reason: RefusalReason, more: More = {}): Refusal {
   return { say: 'refuse', reason, ...more }
 }
 
@@ -89,7 +93,7 @@ export function refuse(reason: RefusalReason, more: { number?: number; detail?: 
 export function answerGreet(greet: Greet, peer: NodeId, own: Standing, wallMs: number): Greeting | Refusal {
   if (greet.cluster !== own.cluster) return refuse('other-cluster')
   if (own.certificate === undefined) return refuse('not-a-member')
-  if (own.admission.isRemoved(peer)) return refuse('removed')
+  if (own.admission.isRemoved(peer)) return refuse('removed', removalOf(peer, own))
   return { say: 'greeting', certificate: Uint8Array.from(own.certificate), wallMs }
 }
 
@@ -118,7 +122,7 @@ export interface ClaimFacts {
 /** The accepter's judgement: a member, a newcomer to be dialled back and admitted, or why neither. */
 export function judgeClaim(facts: ClaimFacts, own: Standing): ClaimVerdict {
   const { claim, peer } = facts
-  if (own.admission.isRemoved(peer)) return refused('removed')
+  if (own.admission.isRemoved(peer)) return refused('removed', removalOf(peer, own))
   if (claim.certificate !== undefined) {
     const checked = checkCertificate(claim.certificate, { cluster: own.cluster, node: peer, ...asked(own.admission) })
     if (checked.ok) return { kind: 'member' }
@@ -138,8 +142,13 @@ export function judgeClaim(facts: ClaimFacts, own: Standing): ClaimVerdict {
 /** The number that a refusal of another protocol version carries. */
 export const ownVersion = protocolVersion
 
-function refused(reason: RefusalReason, more: { number?: number; detail?: string } = {}): ClaimVerdict {
+function refused(reason: RefusalReason, more: More = {}): ClaimVerdict {
   return { kind: 'refused', refusal: refuse(reason, more) }
+}
+
+function removalOf(node: NodeId, { admission }: Standing): More {
+  const removal = admission.removal?.(node)
+  return removal === undefined ? {} : { removal }
 }
 
 function asked(admission: Admission): { isMember(node: NodeId): boolean; isRemoved(node: NodeId): boolean } {

@@ -9,12 +9,13 @@ import { networkInterfaces } from 'node:os'
 import type { Connection, Stream } from '@libp2p/interface'
 import type { NodeId } from '../../protocol/ids.ts'
 import { assert, fault } from '../fault.ts'
+import { checkRemoval } from '../trust/certificate.ts'
 import type { Identity } from '../trust/identity.ts'
 import type { Cancel, Clock, Disconnect, Log, Random, Transport, TransportHandlers } from '../world.ts'
 import { abortNow } from './abort.ts'
 import type { Admission, TransportTimes } from './admission.ts'
 import { advertised, portOf } from './advertise.ts'
-import { failureWord } from './diagnose.ts'
+import { type DialFailure, failureWord } from './diagnose.ts'
 import { type Dialer, dialer } from './dialer.ts'
 import { type Gossip, topics } from './gossip.ts'
 import { type DialerWish, type HelloContext, helloAsAccepter, type OpenLink, type Peer } from './handshake.ts'
@@ -45,6 +46,8 @@ export interface TransportOptions {
   readonly times: TransportTimes
   /** Release of this agent, told in the hello. */
   readonly build: string
+  /** A member refused this node with the signed proof that it was removed. */
+  readonly onRemoved?: () => void
 }
 
 export interface Libp2pTransport extends Transport {
@@ -308,6 +311,7 @@ export function createTransport(options: TransportOptions): Libp2pTransport {
     const result = await reach(addresses, wish, { node: running().node, times, hello })
     if (result.kind === 'failed') {
       count('dials failed')
+      if (provesRemoval(result.failure)) options.onRemoved?.()
       return result
     }
     const { welcome } = result
@@ -318,6 +322,13 @@ export function createTransport(options: TransportOptions): Libp2pTransport {
     known.tell(welcome.members ?? [])
     adopt(result.peer, result.connection, result.link, self)
     return result
+  }
+
+  function provesRemoval(failure: DialFailure): boolean {
+    const removal = failure.kind === 'refusal' ? failure.refusal.removal : undefined
+    if (removal === undefined) return false
+    const { cluster } = options
+    return checkRemoval({ cluster, node: self, by: removal.by, atMs: removal.atMs }, removal.signature).ok
   }
 
   // ---- the rest of Transport ----
