@@ -67,7 +67,7 @@ test('all agents are killed at once with their tasks and started again: every se
 
 test('an agent killed alone leaves its tasks running, and adopts them with the same pids when it is back', async () => {
   const { agents } = await createCluster({ nodes: 2 })
-  const [n1, n2] = agents
+  const [n1] = agents
   await createWeb(n1, 4)
   const before = await runs(agents, 'web', 4)
   const own = before.filter(({ node }) => node === 'n1')
