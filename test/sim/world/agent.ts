@@ -26,6 +26,7 @@ export interface Agent {
   /** Takes part: its member record is written and its tasks are adopted. */
   begun: boolean
   /** It said that it leaves, or was told to end for good. */
+  saidBackSoon: boolean
   over: 'left' | 'duplicate' | 'removed' | undefined
 }
 
@@ -59,6 +60,7 @@ export function startAgent(options: AgentOptions): Agent {
     transport: undefined,
     node: undefined,
     begun: false,
+    saidBackSoon: false,
     over: undefined,
   }
   machine.process = process
@@ -122,6 +124,7 @@ async function bringUp(
     onRemoved: () => end('removed'),
   })
   agent.node = node
+  world.tell({ is: 'made', agent })
   await node.connect()
   if (isNew && !founding && bootstrap.length > 0) await joined(agent, node)
   if (process.state() === 'ended') return
@@ -145,7 +148,7 @@ function joined({ process, transport }: Agent, node: Node): Promise<void> {
 
 function identityOf(machine: Machine, world: World): { readonly self: NodeId; readonly isNew: boolean } {
   const held = machine.disk.image().get(identityFile)
-  if (held !== undefined) return { self: Buffer.from(held).toString(), isNew: false }
+  if (held !== undefined) return { self: Buffer.concat(held).toString(), isNew: false }
   const self = idFromBytes(world.chance.stream(`identity ${machine.name} ${machine.boot()}`).bytes(16))
   machine.disk.put(identityFile, Buffer.from(self))
   world.certified.add(self)

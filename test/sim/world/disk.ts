@@ -6,7 +6,9 @@ import type { Chance } from './chance.ts'
 import type { Process } from './process.ts'
 import type { SimTime } from './time.ts'
 
-export type DiskImage = ReadonlyMap<string, Uint8Array>
+/** What was appended, piece by piece. */
+type Content = readonly Uint8Array[]
+export type DiskImage = ReadonlyMap<string, Content>
 
 export interface SimDisk {
   /** The disk as one agent sees it. */
@@ -19,6 +21,7 @@ export interface SimDisk {
   /** What an installation puts there, outside of any agent. */
   put(name: string, bytes: Uint8Array): void
   restore(image: DiskImage): void
+  keepOnly(keep: (name: string) => boolean): void
   /** What becomes of writes under way: all on the disk, none, or each as chance has it, an append perhaps in part. */
   crash(writes: 'kept' | 'lost' | 'torn'): void
 }
@@ -35,7 +38,7 @@ interface Pending {
 const [fsyncMinMs, fsyncMaxMs] = [0.2, 4]
 
 export function createDisk(time: SimTime, chance: Chance): SimDisk {
-  let files = new Map<string, Uint8Array>()
+  let files = new Map<string, Content>()
   let pending: Pending[] = []
 
   function openFor(process: Process): Disk {
@@ -59,9 +62,9 @@ export function createDisk(time: SimTime, chance: Chance): SimDisk {
         name,
         isAppend,
         done: false,
-        apply: () => files.set(name, isAppend ? joined(files.get(name), copy) : copy),
+        apply: () => void files.set(name, isAppend ? grown(files.get(name), copy) : [copy]),
         tear() {
-          if (isAppend) files.set(name, joined(files.get(name), copy.subarray(0, chance.integer(0, copy.length - 1))))
+          if (isAppend) files.set(name, grown(files.get(name), copy.subarray(0, chance.integer(0, copy.length - 1))))
         },
       }
       if (process.state() === 'ended') return new Promise(() => {})
@@ -80,7 +83,7 @@ export function createDisk(time: SimTime, chance: Chance): SimDisk {
     }
 
     return {
-      read: (name) => later(() => copyOf(files.get(name))),
+      read: (name) => later(() => whole(files.get(name))),
       write: (name, bytes) => change(name, false, bytes),
       append: (name, bytes) => change(name, true, bytes),
       setAside: (name) =>
@@ -99,11 +102,14 @@ export function createDisk(time: SimTime, chance: Chance): SimDisk {
     openFor,
     full: false,
     slowness: 1,
-    bytes: () => [...files.values()].reduce((sum, { length }) => sum + length, 0),
+    bytes: () => [...files.values()].flat().reduce((sum, { length }) => sum + length, 0),
     image: () => new Map(files),
-    put: (name, bytes) => void files.set(name, Uint8Array.from(bytes)),
+    put: (name, bytes) => void files.set(name, [Uint8Array.from(bytes)]),
     restore(image) {
       files = new Map(image)
+    },
+    keepOnly(keep) {
+      for (const name of [...files.keys()]) if (!keep(name)) files.delete(name)
     },
     crash(writes) {
       for (const write of pending) {
@@ -121,13 +127,13 @@ export function createDisk(time: SimTime, chance: Chance): SimDisk {
   return disk
 }
 
-function joined(before: Uint8Array | undefined, bytes: Uint8Array): Uint8Array {
-  const out = new Uint8Array((before?.length ?? 0) + bytes.length)
-  if (before !== undefined) out.set(before)
-  out.set(bytes, before?.length ?? 0)
-  return out
+/** In pieces of at least 64 KB, so that many small appends stay cheap. */
+function grown(content: Content | undefined, bytes: Uint8Array): Content {
+  const last = content?.at(-1)
+  if (content === undefined || last === undefined || last.length > 65_536) return [...(content ?? []), bytes]
+  return [...content.slice(0, -1), new Uint8Array(Buffer.concat([last, bytes]))]
 }
 
-function copyOf(bytes: Uint8Array | undefined): Uint8Array | undefined {
-  return bytes === undefined ? undefined : Uint8Array.from(bytes)
+function whole(content: Content | undefined): Uint8Array | undefined {
+  return content === undefined ? undefined : new Uint8Array(Buffer.concat(content))
 }

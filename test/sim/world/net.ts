@@ -11,8 +11,11 @@ export interface Net {
   mend(from: Machine, to: Machine): void
   isCut(from: Machine, to: Machine): boolean
   clog(from: Machine, to: Machine): void
+  /** Whether anything to or from the machine is held back. */
+  isClogged(machine: Machine): boolean
   /** Lets go what is held, in random order. */
   unclog(from: Machine, to: Machine): void
+  freeAll(): void
   /** All directions as at the beginning; clogged ones are freed one by one, in random order. */
   heal(): void
   /** Bytes sent by each machine since the beginning, by index. */
@@ -39,6 +42,8 @@ const overheadBytes = 88
 
 export function createNet(time: SimTime, chance: Chance): Net {
   const links = new Map<number, Link>()
+  /** Machines of clogged directions, until all is healed. */
+  const clogged = new Set<number>()
   const keyOf = (from: Machine, to: Machine) => from.index * 4096 + to.index
 
   function linkOf(from: Machine, to: Machine): Link {
@@ -86,11 +91,17 @@ export function createNet(time: SimTime, chance: Chance): Net {
     isCut: (from, to) => links.get(keyOf(from, to))?.cut === true,
     clog: (from, to) => {
       linkOf(from, to).held ??= []
+      clogged.add(from.index).add(to.index)
     },
+    isClogged: (machine) => clogged.has(machine.index),
     unclog: (from, to) => free(linkOf(from, to)),
+    freeAll() {
+      for (const link of chance.shuffled([...links.values()])) if (link.held !== undefined) free(link)
+      clogged.clear()
+    },
     heal() {
       for (const link of links.values()) link.cut = false
-      for (const link of chance.shuffled([...links.values()])) if (link.held !== undefined) free(link)
+      net.freeAll()
       links.clear()
     },
   }

@@ -10,6 +10,8 @@ import { createTime, type SimTime } from './time.ts'
 import type { SimTransport } from './transport.ts'
 
 export type Happening =
+  /** Its node exists; nothing has happened to it yet. */
+  | { readonly is: 'made'; readonly agent: Agent }
   | { readonly is: 'began'; readonly agent: Agent }
   | { readonly is: 'gave up'; readonly agent: Agent; readonly why: string }
   | { readonly is: 'met its double'; readonly agent: Agent; readonly yields: boolean }

@@ -1,0 +1,81 @@
+// Promises about who is there (design.md 4): the living are not held for dead in the end, the dead are not used beyond a bound.
+
+import { machineOf } from '../truth.ts'
+import type { Machine } from '../world/machine.ts'
+import { type Checker, finding, type Watched } from './checker.ts'
+
+/** No live node stays dead, and no dead one alive. */
+export function membershipIsTrue({ cluster }: Watched): Checker {
+  return {
+    promise: 'every node comes to know who lives',
+    finally() {
+      const lives = new Set(cluster.taking().map(({ self }) => self))
+      for (const agent of cluster.taking()) {
+        for (const { id, liveness } of agent.node!.view.members.values()) {
+          const held = liveness === 'alive' ? 'alive' : liveness
+          const other = machineOf(cluster, id)
+          const name = other?.name ?? id
+          if (lives.has(id) && held !== 'alive') {
+            return finding(`${agent.machine.name} holds ${name} for ${held}`, [agent.machine, other])
+          }
+          if (!lives.has(id) && (held === 'alive' || held === 'suspect')) {
+            return finding(`${agent.machine.name} holds ${name} for ${held}, and it does not run`, [
+              agent.machine,
+              other,
+            ])
+          }
+        }
+        for (const id of lives) {
+          if (!agent.node!.view.members.has(id))
+            return finding(`${agent.machine.name} does not know ${machineOf(cluster, id)?.name}`, [agent.machine])
+        }
+      }
+      return undefined
+    },
+  }
+}
+
+/**
+ * 15 s: `local` buries a silent node within a round of probes, two time-outs and 3 s of suspicion, slowed up to eight times while the observer
+ * doubts itself; 40 s for a node that announced its return.
+ */
+const [deadBoundMs, backSoonBoundMs] = [15_000, 45_000]
+
+/** Nodes that are well themselves send no flow to one that has been gone for longer than the bound. */
+export function deadAreNotUsed({ cluster, truth }: Watched): Checker {
+  return {
+    promise: 'no endpoint of a dead node resolves beyond the bound',
+    always() {
+      const now = cluster.world.time.now()
+      const gone = cluster.machines.filter((machine) => isGone(machine, now))
+      if (gone.length === 0) return undefined
+      for (const agent of cluster.taking()) {
+        const since = truth.soundSince(agent.machine)
+        if (since === undefined || now - since < deadBoundMs) continue
+        const table = agent.dataplane.routes()
+        const used = new Set(
+          [...(table?.published ?? []), ...(table?.services ?? [])].flatMap((route) =>
+            route.backends.map(({ node }) => node),
+          ),
+        )
+        for (const machine of gone) {
+          const self = cluster.world.agents.get(machine.index)?.self
+          if (self === undefined || !used.has(self) || machineOf(cluster, self) !== machine) continue
+          const seconds = Math.round((now - (truth.downSince(machine) ?? now)) / 1000)
+          return finding(`${agent.machine.name} still forwards to ${machine.name}, gone for ${seconds} s`, [
+            agent.machine,
+            machine,
+          ])
+        }
+      }
+      return undefined
+    },
+  }
+
+  function isGone(machine: Machine, now: number): boolean {
+    const since = truth.downSince(machine)
+    const agent = cluster.world.agents.get(machine.index)
+    if (since === undefined || agent === undefined) return false
+    return now - since > (agent.saidBackSoon ? backSoonBoundMs : deadBoundMs)
+  }
+}

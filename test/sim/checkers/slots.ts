@@ -1,0 +1,129 @@
+// Promises about tasks (design.md 5): each slot runs once, each service as often as it should, and a claim that loses is never started.
+import type { TaskValue } from '../../../protocol/model.ts'
+import type { Agent } from '../world/agent.ts'
+import type { Program } from '../world/programs.ts'
+import { Broken, type Checker, type Finding, finding, type Watched } from './checker.ts'
+import { expectedTasks } from './expected.ts'
+
+/** Counted over the programs that run, not over records. */
+export function oneTaskASlot({ truth }: Watched): Checker {
+  return {
+    promise: 'one live task a service and slot',
+    finally() {
+      const holders = new Map<string, Program>()
+      for (const program of truth.programs()) {
+        const key = `${program.plan.serviceName}.${program.plan.slot} (${program.plan.service.slice(0, 6)})`
+        const other = holders.get(key)
+        if (other !== undefined) {
+          const seen = `${key} runs on ${other.machine.name} and on ${program.machine.name}`
+          return finding(seen, [other.machine, program.machine])
+        }
+        holders.set(key, program)
+      }
+      return undefined
+    },
+  }
+}
+
+export function countsAreReached({ cluster, truth }: Watched): Checker {
+  return {
+    promise: 'every service comes to run as often as it should',
+    finally() {
+      const agent = cluster.taking()[0]
+      if (agent === undefined) return undefined
+      const running = new Map<string, Program[]>()
+      for (const program of truth.programs()) {
+        running.set(program.plan.service, [...(running.get(program.plan.service) ?? []), program])
+      }
+      for (const { id, name, least, most } of expectedTasks(cluster, agent)) {
+        const programs = running.get(id) ?? []
+        running.delete(id)
+        if (programs.length >= least && programs.length <= most) continue
+        const where = programs.map(({ machine, plan }) => `${plan.slot} on ${machine.name}`).join(', ')
+        const seen = `${name} runs ${programs.length} times, not ${least === most ? least : `${least} to ${most}`} (${where})`
+        return finding(
+          seen,
+          programs.map(({ machine }) => machine),
+        )
+      }
+      const [stray] = [...running.values()].flat()
+      if (stray === undefined) return undefined
+      return finding(`${stray.plan.name} runs on ${stray.machine.name} and its service is gone`, [stray.machine])
+    },
+  }
+}
+
+/** When a node goes from claim to start, no other task that it knows of has a better right to the slot. */
+export function losingClaimsAreNotStarted({ cluster }: Watched): Checker {
+  let found: Finding | undefined
+  return {
+    promise: 'a claim is never started while it loses',
+    always: () => found,
+    onTold({ what }) {
+      if (what.is !== 'made') return
+      const { agent } = what
+      agent.node!.view.watch((notice) => {
+        if (notice.kind !== 'changes' || agent.process.state() === 'ended') return
+        for (const { kind, id, before, after } of notice.changes) {
+          if (kind !== 'task' || before === undefined || after === undefined) continue
+          const [was, is] = [before.value as TaskValue, after.value as TaskValue]
+          if (is.node !== agent.self || was.state !== 'assigned' || is.state !== 'preparing') continue
+          const better = betterThan(agent, id, is)
+          if (better === undefined) continue
+          const other = cluster.world.nameOf(better.node)
+          const name = agent.node!.view.services.get(is.service)?.value.spec.Name ?? is.service
+          const seen = `${agent.machine.name} starts ${name}.${is.slot}, which ${other} holds (${better.state})`
+          // Kept, not thrown: this runs inside the node.
+          found ??= finding(seen, [agent.machine])
+        }
+      })
+    },
+  }
+}
+
+function betterThan({ node }: Agent, id: string, mine: TaskValue): TaskValue | undefined {
+  const { tasks, tasksByService, members } = node!.view
+  for (const other of tasksByService.get(mine.service) ?? []) {
+    const value = tasks.get(other)?.value
+    if (value === undefined || other === id || value.slot !== mine.slot || mine.replaces === other) continue
+    const member = members.get(value.node)
+    const lives = member !== undefined && (member.liveness === 'alive' || member.liveness === 'suspect')
+    const ended = ['complete', 'shutdown', 'failed', 'rejected', 'remove', 'orphaned'].includes(value.state)
+    if (!lives || ended || value.stopping === true || member.record.value.boot !== value.boot) continue
+    const [a, b] = [value.created, mine.created]
+    const earlier = a.ms - b.ms || a.counter - b.counter || (other < id ? -1 : 1)
+    const first = mine.generation - value.generation || earlier
+    // A claim to take over from somebody else does not hold the slot before it runs.
+    if (first < 0 && (value.replaces === undefined || value.state === 'running')) return value
+  }
+  return undefined
+}
+
+/** 10 s of design.md 5, and what the detector needs to see that it is alone. */
+const windowMs = 10_000
+
+/** A node that reaches fewer than half of the others starts at most max(4, what it ran) in 10 s. */
+export function isolatedStartsLittle({ truth }: Watched): Checker {
+  const promise = 'an isolated node starts no more than max(4, its own count) in 10 s'
+  const starts = new Map<number, { readonly atMs: number; readonly slot: string }[]>()
+  return {
+    promise,
+    onTold({ atMs, what }) {
+      if (what.is !== 'started') return
+      const { machine } = what.agent
+      const { service, slot } = what.program.plan
+      const recent = (starts.get(machine.index) ?? []).filter((start) => start.atMs > atMs - windowMs)
+      recent.push({ atMs, slot: `${service} ${slot}` })
+      starts.set(machine.index, recent)
+      const since = truth.isolatedSince(machine)
+      if (since === undefined || atMs - since < windowMs) return
+      const slots = new Set(recent.filter((start) => start.atMs >= since).map((start) => start.slot)).size
+      const own = [...machine.programs.values()].filter((p) => p.running && p.startedMs <= atMs - windowMs).length
+      const bound = Math.max(4, own)
+      // A start takes a moment after its claim: those of the window before may fall into this one.
+      if (slots <= bound * 1.5) return
+      const seen = `${machine.name}, cut off for ${Math.round((atMs - since) / 1000)} s, started ${slots} in 10 s; bound ${bound}`
+      throw new Broken({ promise, seen, machines: [machine] })
+    },
+  }
+}
