@@ -117,6 +117,8 @@ export function createMembershipLoop(deps: MembershipDeps): MembershipLoop {
   async function probe(node: NodeId, timeoutMs: number, about: Claim | undefined): Promise<void> {
     const sentMs = clock.now()
     if (!transport.connected().includes(node)) {
+      // The transport dials the dead again and again by itself, and says when it met one.
+      if (swim.entries.get(node)?.liveness === 'dead') return
       const result = await transport.dial(node)
       if (result === 'refused') return feed({ is: 'dialled', node, result, second: false })
       if (result === 'unreachable') return feed({ is: 'missed', node, lateMs: 0 })

@@ -34,6 +34,8 @@ export interface At {
 const helpersMax = 3
 /** Lifeguard's S − 1: the worst local health, eight times the period. */
 const awarenessMax = 7
+/** One turn in five: a second in `local`, and every node of a healed side is found within seconds by somebody. */
+const buriedEvery = 5
 /** Of all who hear a suspicion, this many probe the suspect at once, so that confirmations do not wait for their turn. */
 const eagerDoubters = 6
 
@@ -116,7 +118,19 @@ function nextTurn(state: Swim, at: At): Stepped {
     )
   const [node, ...rest] = round
   const next: Swim = { ...state, round: rest, nextProbeMs }
-  return { state: next, effects: node === undefined ? [] : probeNow(next, node, at) }
+  const asked = node === undefined ? [] : probeNow(next, node, at)
+  return { state: next, effects: [...asked, ...probeBuried(next, at)] }
+}
+
+/**
+ * Who was buried is asked now and then, and told so: a connection may outlive the cut that made it silent (TCP retransmits for 15
+ * minutes), and then nothing else would ever show that it is back. memberlist's gossip to the dead, without an end.
+ */
+function probeBuried(state: Swim, at: At): readonly Effect[] {
+  const buried = [...state.entries.values()].filter(({ liveness }) => liveness === 'dead').map(({ node }) => node)
+  if (buried.length === 0 || at.random() * buriedEvery >= 1) return []
+  const [node] = shuffle(buried.sort(), at.random)
+  return node === undefined ? [] : probeNow(state, node, at)
 }
 
 function isProbed(entry: Entry | undefined): boolean {
