@@ -39,6 +39,8 @@ export interface ApiContext {
   stop(options: { readonly keepTasks: boolean }): void
   /** Counters of forwarding since the agent began, a row a service and entry. */
   flows(): readonly FlowCounters[]
+  /** Single flows and attempts, those that ended before `sinceMs` (wall ms) left out. */
+  flowLog(sinceMs: number): FlowLog
   /** Findings of `vine doctor` that only the agent can know: ports, file limit, DNS port, disk, clock, leftovers. */
   doctor(): Promise<readonly Finding[]>
   /** Prometheus text. */
@@ -119,6 +121,36 @@ export interface FlowCounters {
   readonly opened: number
   readonly active: number
   readonly failed: number
+  readonly bytesIn: number
+  readonly bytesOut: number
+}
+
+/** What became of single flows: open, ended, and attempts that never opened. Bounded by its owner; times in wall ms. */
+export interface FlowLog {
+  readonly open: readonly LoggedFlow[]
+  readonly ended: readonly LoggedFlow[]
+  readonly failed: readonly {
+    readonly client: string
+    readonly service: ServiceId
+    readonly task: TaskId
+    readonly node: NodeId
+    readonly pickedMs: number
+    readonly cause: string
+  }[]
+}
+
+export interface LoggedFlow {
+  readonly protocol: 'tcp' | 'udp'
+  /** `address:port` of the client. */
+  readonly client: string
+  readonly entry: NodeId
+  readonly service: ServiceId
+  readonly task: TaskId
+  readonly node: NodeId
+  readonly openedMs: number
+  readonly endedMs: number | undefined
+  /** Why it ended; 'finished' is in good order. */
+  readonly cause: string | undefined
   readonly bytesIn: number
   readonly bytesOut: number
 }

@@ -65,6 +65,11 @@ export function createContext(parts: ContextParts): ApiContext {
     },
     stop: parts.stop,
     flows: () => flowCounters(dataplane, node),
+    flowLog: (sinceMs) => ({
+      open: dataplane.flows(),
+      ended: dataplane.flowLog().filter(({ endedMs = 0 }) => endedMs >= sinceMs),
+      failed: dataplane.failedAttempts().filter(({ pickedMs }) => pickedMs >= sinceMs),
+    }),
     doctor: () => doctor({ config: parts.config, node, runtime, dnsPort: parts.dnsPort }),
     metrics: () =>
       metrics({

@@ -6,7 +6,7 @@
  * POST token             {ttlMs?, rotate?} -> {token, join, expires}; rotate ends all tokens before
  * GET  resolve           ?name&type&task -> {code, answers}: as the resolver of that task answers, on whichever node it runs
  * GET  events            ?since&until&filters: JSON lines or server-sent events (events.ts)
- * GET  flows             counters of forwarding, for `vine top`
+ * GET  flows             counters of forwarding, for `vine top`; ?log&since: single flows and failed attempts, {open, ended, failed}
  * GET  doctor            findings that only the agent can know
  * GET  node              ?node: the mesh as that node has it: addresses, networks it holds, endpoint records it holds
  * GET  metrics           Prometheus text
@@ -25,6 +25,7 @@ import { relayJson } from '../relay.ts'
 import { time } from '../render/stamps.ts'
 import { renderStatus } from '../render/status.ts'
 import { assertMayWrite, heldWarning } from '../writes.ts'
+import { readTime } from './logs.ts'
 
 export function status(context: ApiContext): Reply {
   return json(renderStatus(context.view, context.health(), context.clock.wall()))
@@ -75,8 +76,9 @@ export async function resolve(context: ApiContext, request: ApiRequest): Promise
   return json(await context.resolve({ name, type, task: task.id }))
 }
 
-export function flows(context: ApiContext): Reply {
-  return json(context.flows())
+export function flows(context: ApiContext, { query }: ApiRequest): Reply {
+  if (!flag(query, 'log')) return json(context.flows())
+  return json(context.flowLog(readTime(query.get('since')) ?? 0))
 }
 
 export async function doctor(context: ApiContext): Promise<Reply> {

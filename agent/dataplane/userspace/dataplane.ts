@@ -24,7 +24,7 @@ import { Attachments } from './attachments.ts'
 import { holderText } from './holders.ts'
 import { takeFlow } from './hosting.ts'
 import { type HostName, HostsFiles } from './hosts-files.ts'
-import { type Counters, type FlowRecord, Ledger } from './ledger.ts'
+import { type Counters, type FailedAttempt, type FlowRecord, Ledger } from './ledger.ts'
 import { type Address, Listeners } from './listeners.ts'
 import type { RouteFacts } from './route.ts'
 import { OpenSockets } from './sockets.ts'
@@ -60,6 +60,8 @@ export interface UserspaceDataplane extends Dataplane {
   flows(): readonly Readonly<FlowRecord>[]
   /** Flows that have ended, the last few thousand, oldest first. */
   flowLog(): readonly Readonly<FlowRecord>[]
+  /** Endpoints that were picked and did not take the flow, the last thousand, oldest first. */
+  failedAttempts(): readonly FailedAttempt[]
 }
 
 /** 60 s: above the retry times of DNS, QUIC and games, far below Swarm's 5 minutes. */
@@ -195,6 +197,10 @@ class Userspace implements UserspaceDataplane {
 
   flowLog(): readonly Readonly<FlowRecord>[] {
     return this.ledger.log()
+  }
+
+  failedAttempts(): readonly FailedAttempt[] {
+    return this.ledger.failedAttempts()
   }
 
   async close(): Promise<void> {

@@ -1,13 +1,16 @@
 /**
- * What went through: counters for each service and endpoint, the flows that are open, and a log of those that ended and why.
+ * What went through: counters for each service and endpoint, the flows that are open, and a log of those that ended, or never opened, and why.
  *
- * The log answers one question after a fault: was a failed request open on the lost node before it was lost. Nothing here decides.
+ * The log answers two questions after a fault: was a failed request open on the lost node before it was lost, and until when were its
+ * endpoints still picked. Nothing here decides.
  */
 import type { NodeId, ServiceId, TaskId } from '../../../protocol/ids.ts'
 import type { Clock } from '../../world.ts'
 
 /** 4,096 ended flows are kept: a minute of a busy node, half a megabyte. */
 const logMax = 4_096
+/** 1,024 failed attempts: what a busy service meets between the loss of a node and its end in the routes. */
+const attemptsMax = 1_024
 
 /** One flow. The bytes grow while it is open: the relays write them, readers read. */
 export interface FlowRecord {
@@ -29,6 +32,18 @@ export interface FlowRecord {
   endedMs: number | undefined
   /** Why it ended; 'finished' is in good order. Undefined while it is open. */
   cause: string | undefined
+}
+
+/** An endpoint was picked for a client and did not take its flow. */
+export interface FailedAttempt {
+  /** `address:port` of the client. */
+  readonly client: string
+  readonly service: ServiceId
+  readonly task: TaskId
+  readonly node: NodeId
+  /** Wall ms. */
+  readonly pickedMs: number
+  readonly cause: 'refused' | 'timeout'
 }
 
 export interface Tally {
@@ -61,6 +76,7 @@ export class Ledger {
   private readonly ended: FlowRecord[] = []
   private endedNext = 0
   private nextId = 1
+  private readonly attempts: FailedAttempt[] = []
 
   constructor(self: NodeId, clock: Clock) {
     this.self = self
@@ -116,6 +132,12 @@ export class Ledger {
     tally(this.tasks, task).failures++
   }
 
+  attemptFailed(attempt: FailedAttempt): void {
+    this.failed(attempt.service, attempt.task)
+    this.attempts.push(attempt)
+    if (this.attempts.length > attemptsMax) this.attempts.shift()
+  }
+
   retried(service: ServiceId, task: TaskId): void {
     tally(this.services, service).retries++
     tally(this.tasks, task).retries++
@@ -138,6 +160,11 @@ export class Ledger {
   /** Ended flows that are still remembered, oldest first. */
   log(): readonly Readonly<FlowRecord>[] {
     return [...this.ended.slice(this.endedNext), ...this.ended.slice(0, this.endedNext)]
+  }
+
+  /** Attempts that failed and are still remembered, in the order in which they did. */
+  failedAttempts(): readonly FailedAttempt[] {
+    return [...this.attempts]
   }
 
   /** Totals with the bytes of open flows in them. */

@@ -10,7 +10,7 @@ import type { Ejections } from '../../core/routes/ejection.ts'
 import { pick } from '../../core/routes/pick.ts'
 import type { Backend } from '../../core/routes/types.ts'
 import type { Cancel, Clock, Mesh, Random } from '../../world.ts'
-import type { Ledger } from './ledger.ts'
+import type { FailedAttempt, Ledger } from './ledger.ts'
 import { proxyHeader } from './proxy-header.ts'
 import { relaySockets, SocketFlow } from './relay.ts'
 import { actualPort, type Route } from './route.ts'
@@ -91,10 +91,11 @@ class Opening {
     }
     if (this.tried.size > 0) deps.ledger.retried(route.service, backend.task)
     this.tried.add(backend.task)
-    if (backend.local) this.dial(backend)
-    else this.ask(backend)
+    const pickedMs = deps.clock.wall()
+    if (backend.local) this.dial(backend, pickedMs)
+    else this.ask(backend, pickedMs)
     this.cancelTimer = deps.clock.after(acceptMs, () => {
-      this.failed(backend, 'timeout')
+      this.failed(backend, { pickedMs, cause: 'timeout' })
       this.next()
     })
   }
@@ -112,13 +113,13 @@ class Opening {
     this.cancelTimer = this.deps.clock.after(againMs, () => this.next())
   }
 
-  private dial(backend: Backend): void {
+  private dial(backend: Backend, pickedMs: number): void {
     const port = actualPort(backend.ports, 'tcp', this.route.target)
     const task = connect({ host: backend.host, port, noDelay: true, allowHalfOpen: true })
     const cancel = () => task.destroy()
     this.attempts.add(cancel)
     this.deps.sockets.add(task)
-    const failed = () => this.gaveUp(backend, cancel)
+    const failed = () => this.gaveUp(backend, cancel, pickedMs)
     task.once('error', failed)
     task.once('connect', () => {
       task.removeListener('error', failed)
@@ -133,7 +134,7 @@ class Opening {
     })
   }
 
-  private ask(backend: Backend): void {
+  private ask(backend: Backend, pickedMs: number): void {
     const handler: FlowHandler = {
       onAccepted: (flow: Flow) => {
         this.attempts.delete(cancel)
@@ -149,7 +150,7 @@ class Opening {
         })
         this.client.resume()
       },
-      onReset: (_reason: ResetReason) => this.gaveUp(backend, cancel),
+      onReset: (_reason: ResetReason) => this.gaveUp(backend, cancel, pickedMs),
       onData: nothing,
       onEnd: nothing,
       onWritable: nothing,
@@ -172,17 +173,18 @@ class Opening {
     this.attempts.add(cancel)
   }
 
-  private gaveUp(backend: Backend, cancel: Cancel): void {
+  private gaveUp(backend: Backend, cancel: Cancel, pickedMs: number): void {
     if (!this.attempts.delete(cancel) || this.over) return
-    this.failed(backend, 'refused')
+    this.failed(backend, { pickedMs, cause: 'refused' })
     this.next()
   }
 
-  private failed(backend: Backend, why: 'refused' | 'timeout'): void {
+  private failed({ task, node }: Backend, how: Pick<FailedAttempt, 'pickedMs' | 'cause'>): void {
     const { deps, route } = this
-    deps.ledger.failed(route.service, backend.task)
-    deps.ejections.failed(backend.task, deps.clock.now())
-    deps.trouble(backend.task, why)
+    const client = `${this.from.host}:${this.from.port}`
+    deps.ledger.attemptFailed({ ...how, client, service: route.service, task, node })
+    deps.ejections.failed(task, deps.clock.now())
+    deps.trouble(task, how.cause)
   }
 
   /** The first endpoint that accepts has the flow; the client may have gone meanwhile. */

@@ -1,6 +1,6 @@
 // An ApiContext over plain maps: what tests of the API stand on instead of a cluster. Writes apply at once; `run()` plays the part of the
 // loops and puts a running task into every slot. Time and chance are set by the test.
-import type { ApiContext, FlowCounters, RelayRequest, RelayResponse } from '../../../agent/api/context.ts'
+import type { ApiContext, FlowCounters, LoggedFlow, RelayRequest, RelayResponse } from '../../../agent/api/context.ts'
 import { slotViews } from '../../../agent/api/slots.ts'
 import type { Member, Stamped, View } from '../../../agent/core/view.ts'
 import { templateHash } from '../../../agent/core/wanted.ts'
@@ -41,6 +41,7 @@ export interface Settable {
   warnings: string[]
   missing: string[]
   flows: FlowCounters[]
+  flowLog: LoggedFlow[]
   stopped: { keepTasks: boolean } | undefined
   /** Another node's write comes between the handler's reading and its writing. */
   overtake: boolean
@@ -63,6 +64,7 @@ export function createFake(): Fake {
     warnings: [],
     missing: [],
     flows: [],
+    flowLog: [],
     stopped: undefined,
     overtake: false,
     lines: [],
@@ -138,6 +140,11 @@ export function createFake(): Fake {
       set.stopped = options
     },
     flows: () => set.flows,
+    flowLog: (sinceMs) => ({
+      open: [],
+      ended: set.flowLog.filter(({ endedMs = 0 }) => endedMs >= sinceMs),
+      failed: [],
+    }),
     doctor: async () => [{ check: 'ports', ok: true, sentence: 'Ports 7766 and 7767 are open.' }],
     metrics: () => '# TYPE grapevine_need gauge\ngrapevine_need 0\n',
   }

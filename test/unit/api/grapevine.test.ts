@@ -166,6 +166,18 @@ describe('the node itself', () => {
     expect((await api.get('/grapevine/doctor')).body[0].check).toBe('ports')
   })
 
+  test('tells single flows of late, so that a failed request can be explained', async () => {
+    const flow = { protocol: 'tcp', client: '192.0.2.1:5', entry: 'n1', service: 's', task: 't', node: 'n2' } as const
+    const ended = { ...flow, openedMs: 1_000, cause: 'node-lost', bytesIn: 1, bytesOut: 0 }
+    api.fake.set.flowLog = [
+      { ...ended, endedMs: 2_000 },
+      { ...ended, endedMs: 5_000 },
+    ]
+    const { body } = await api.get('/grapevine/flows?log=1&since=3')
+    expect(body).toMatchObject({ open: [], ended: [{ client: '192.0.2.1:5', endedMs: 5_000 }], failed: [] })
+    expect((await api.get('/grapevine/flows?log=1')).body.ended).toHaveLength(2)
+  })
+
   test.each([
     ['/grapevine/stop?keep-tasks=true', { keepTasks: true }],
     ['/grapevine/stop', { keepTasks: false }],

@@ -33,3 +33,12 @@ test('the log keeps the last 4,096 flows, oldest first', () => {
   const ids = book.log().map((r) => r.id)
   expect([ids.length, ids[0], ids.at(-1)]).toEqual([4_096, 905, 5_000])
 })
+
+test('a failed attempt counts, and is told with its client and node as long as the log reaches', () => {
+  const book = ledger()
+  const attempt = { client: '192.0.2.1:5', service: 's', task: 't', node: 'n2', cause: 'refused' } as const
+  for (let pickedMs = 0; pickedMs < 2_000; pickedMs++) book.attemptFailed({ ...attempt, pickedMs })
+  expect(book.counters().services.get('s')?.failures).toBe(2_000)
+  const told = book.failedAttempts().map(({ pickedMs }) => pickedMs)
+  expect([told.length, told[0], told.at(-1)]).toEqual([1_024, 976, 1_999])
+})
