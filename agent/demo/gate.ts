@@ -29,7 +29,7 @@ export function createGate(options: GateOptions): Gate {
   let isCut: (pid: number) => boolean = () => false
 
   function knock(outer: Socket): void {
-    const pid = ownerOf(outer.remotePort ?? 0, options.agents())
+    const pid = ownerOf(outer, options.agents())
     const inner = connect({ ...options.to, allowHalfOpen: true })
     pairs.set(outer, { inner, pid })
     const end = () => {
@@ -98,26 +98,35 @@ function hush(outer: Socket, inner: Socket): void {
   inner.pause()
 }
 
-/** The agent that owns the local port, by its socket's inode; undefined when none of them does. */
-function ownerOf(port: number, pids: readonly number[]): number | undefined {
-  const hex = port.toString(16).toUpperCase().padStart(4, '0')
-  const inodes = new Set(
-    ['tcp', 'tcp6'].flatMap((table) =>
-      readFileSync(`/proc/net/${table}`, 'utf8')
-        .split('\n')
-        .map((line) => line.trim().split(/\s+/))
-        .filter((fields) => fields[1]?.endsWith(`:${hex}`))
-        .map((fields) => `socket:[${fields[9]}]`),
-    ),
-  )
+/**
+ * The agent at the other end of a connection, by its socket's inode; undefined when none of them is. Both ends are compared: the kernel gives one
+ * local port to several connections with different remote ends.
+ */
+function ownerOf(socket: Socket, pids: readonly number[]): number | undefined {
+  const [local, remote] = [
+    hexEnd(socket.remoteAddress, socket.remotePort),
+    hexEnd(socket.localAddress, socket.localPort),
+  ]
+  const row = readFileSync('/proc/net/tcp', 'utf8')
+    .split('\n')
+    .map((line) => line.trim().split(/\s+/))
+    .find((fields) => fields[1] === local && fields[2] === remote)
+  if (row === undefined) return undefined
+  const inode = `socket:[${row[9]}]`
   return pids.find((pid) => {
     try {
-      return readdirSync(`/proc/${pid}/fd`).some((fd) => inodes.has(linkOf(pid, fd)))
+      return readdirSync(`/proc/${pid}/fd`).some((fd) => linkOf(pid, fd) === inode)
     } catch {
       // The agent has ended in the meantime.
       return false
     }
   })
+}
+
+/** As proc_net_tcp(5) writes an IPv4 end: the address's bytes from the last to the first, and the port. */
+function hexEnd(address = '', port = 0): string {
+  const bytes = address.split('.').map((byte) => Number(byte).toString(16).padStart(2, '0'))
+  return `${bytes.reverse().join('')}:${port.toString(16).padStart(4, '0')}`.toUpperCase()
 }
 
 function linkOf(pid: number, fd: string): string {
