@@ -8,7 +8,7 @@ import type { Routes } from '../../../agent/core/routes/types.ts'
 import { createUserspaceDataplane } from '../../../agent/dataplane/userspace/dataplane.ts'
 import { createClock, createRandom } from '../../../agent/real.ts'
 import { until } from '../../until.ts'
-import { type Agent, request, seenBy, type TestTask, tcpTask, type World, world } from './cluster.ts'
+import { type Agent, request, seenBy, type TestTask, tcpTask, type World, webPort, world } from './cluster.ts'
 
 let cluster: World
 let a: Agent
@@ -132,11 +132,11 @@ test('a task is given a free port for each target; a fixed port that is taken is
     message: `Port ${http}/tcp is used by web.1 on this node`,
   })
   const other = await new Promise<ReturnType<typeof createServer>>((resolve) => {
-    const server = createServer().listen(18099, '127.0.0.1', () => resolve(server))
+    const server = createServer().listen(webPort + 2, '127.0.0.1', () => resolve(server))
   })
-  await expect(a.plane.attach(request('t7', 'tcp', 80, 18099))).rejects.toMatchObject({ code: 'port-taken' })
+  await expect(a.plane.attach(request('t7', 'tcp', 80, webPort + 2))).rejects.toMatchObject({ code: 'port-taken' })
   await new Promise((resolve) => other.close(resolve))
-  expect((await a.plane.attach(request('t7', 'tcp', 80, 18099))).ports[0]!.actual).toBe(18099)
+  expect((await a.plane.attach(request('t7', 'tcp', 80, webPort + 2))).ports[0]!.actual).toBe(webPort + 2)
 })
 
 test('an adopted task keeps its ports, and flows from other agents reach it', async () => {

@@ -10,6 +10,14 @@ import type { AttachRequest, Log, Mesh } from '../../../agent/world.ts'
 import type { NodeId } from '../../../protocol/ids.ts'
 import type { Protocol } from '../../../protocol/model.ts'
 
+/** Free on every loopback address a moment ago: other tests and programs have the well-known ones. The next two are used as well. */
+export const webPort: number = await new Promise((resolve) => {
+  const probe = createServer().listen(0, '127.0.0.1', () => {
+    const bound = probe.address()
+    probe.close(() => resolve(bound !== null && typeof bound === 'object' ? bound.port : 0))
+  })
+})
+
 export interface Agent {
   readonly id: NodeId
   readonly mesh: Mesh
@@ -155,7 +163,7 @@ export function published(
   backends: readonly Backend[],
   options: Partial<ForwardOptions & Pick<PublishedRoute, 'port' | 'protocol'>> = {},
 ): Routes {
-  const { port = 18080, protocol = 'tcp', affinity = 'none', proxyProtocol = false } = options
+  const { port = webPort, protocol = 'tcp', affinity = 'none', proxyProtocol = false } = options
   return {
     revision: 1,
     published: [

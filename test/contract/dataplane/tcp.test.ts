@@ -2,7 +2,17 @@
 import { connect, createServer, type Socket } from 'node:net'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { until } from '../../until.ts'
-import { type Agent, backendOf, published, request, type TestTask, tcpTask, type World, world } from './cluster.ts'
+import {
+  type Agent,
+  backendOf,
+  published,
+  request,
+  type TestTask,
+  tcpTask,
+  type World,
+  webPort,
+  world,
+} from './cluster.ts'
 
 let cluster: World
 let a: Agent
@@ -28,7 +38,7 @@ async function task(agent: Agent, id: string, handler: (socket: Socket) => void)
 /** Answers its id and closes, having heard nothing. */
 const greeter = (id: string) => (socket: Socket) => void socket.end(id)
 
-function ask(agent: Agent, port = 18080, send?: Buffer | string): Promise<Buffer> {
+function ask(agent: Agent, port = webPort, send?: Buffer | string): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const socket = connect({ host: agent.address, port, allowHalfOpen: true })
     const parts: Buffer[] = []
@@ -56,7 +66,7 @@ test.for([0, 1])(
     })
     await a.plane.apply(published(a, [web.backend]))
     const bytes = Buffer.from(Array.from({ length: 3_000_000 }, (_, i) => (i * 7) % 251))
-    expect((await ask(a, 18080, bytes)).equals(bytes)).toBe(true)
+    expect((await ask(a, webPort, bytes)).equals(bytes)).toBe(true)
   },
 )
 
@@ -67,7 +77,7 @@ test.for([0, 1])('a task that does not read stops the client, and memory stays b
     stuck = socket
   })
   await a.plane.apply(published(a, [web.backend]))
-  const client = connect({ host: a.address, port: 18080 })
+  const client = connect({ host: a.address, port: webPort })
   let taken = 0
   const chunk = Buffer.alloc(256 * 1024)
   const pump = () => {
@@ -95,7 +105,7 @@ test.for([0, 1])('a task that does not read stops the client, and memory stays b
 test.for([0, 1])('a reset by the task reaches the client as a reset (agent %i)', async (host) => {
   const web = await task(cluster.agents[host]!, 't1', (socket) => socket.once('data', () => socket.resetAndDestroy()))
   await a.plane.apply(published(a, [web.backend]))
-  await expect(ask(a, 18080, 'x')).rejects.toMatchObject({ code: 'ECONNRESET' })
+  await expect(ask(a, webPort, 'x')).rejects.toMatchObject({ code: 'ECONNRESET' })
   await until(() => a.plane.flowLog().length === 1, { deadlineMs: 2_000, what: 'the flow to be logged' })
   expect(a.plane.flowLog()[0]!.cause).not.toBe('finished')
   expect(a.plane.flows()).toEqual([])
@@ -151,7 +161,7 @@ test('flows through a lost node end at once and the log says why; new ones go el
   const remote = await task(b, 't1', (socket) => socket.write('t1'))
   const local = await task(a, 't2', greeter('t2'))
   await a.plane.apply(published(a, [remote.backend]))
-  const client = connect({ host: a.address, port: 18080 })
+  const client = connect({ host: a.address, port: webPort })
   const closed = new Promise<string | undefined>((resolve) => {
     client.once('error', (error: NodeJS.ErrnoException) => resolve(error.code))
     client.once('end', () => resolve(undefined))
@@ -179,7 +189,7 @@ test('a removed node gets no flow, in either direction', async () => {
 test('a port that is no longer published closes, and its open flows go on', async () => {
   const web = await task(b, 't1', (socket) => socket.on('data', (chunk) => socket.write(chunk)))
   await a.plane.apply(published(a, [web.backend]))
-  const client = connect({ host: a.address, port: 18080 })
+  const client = connect({ host: a.address, port: webPort })
   const echo = (text: string) =>
     new Promise<string>((resolve) => {
       client.once('data', (chunk) => resolve(chunk.toString()))
@@ -195,17 +205,17 @@ test('a port that is no longer published closes, and its open flows go on', asyn
 test('a port that another program holds is told by its program, hinders no other, and is taken when it is free', async () => {
   const web = await task(a, 't1', greeter('t1'))
   const squatter = await new Promise<ReturnType<typeof createServer>>((resolve) => {
-    const server = createServer((socket) => socket.end('squatter')).listen(18080, a.address, () => resolve(server))
+    const server = createServer((socket) => socket.end('squatter')).listen(webPort, a.address, () => resolve(server))
   })
   const both = published(a, [web.backend])
-  const routes = { ...both, published: [...both.published, { ...both.published[0]!, port: 18081 }] }
+  const routes = { ...both, published: [...both.published, { ...both.published[0]!, port: webPort + 1 }] }
   const problems = await a.plane.apply(routes)
   expect(problems).toHaveLength(1)
-  expect(problems[0]).toMatchObject({ port: 18080, service: 'web' })
+  expect(problems[0]).toMatchObject({ port: webPort, service: 'web' })
   expect(problems[0]!.sentence).toMatch(
-    new RegExp(`^port 18080/tcp is bound by another program \\(.+, pid ${process.pid}\\) on 127\\.0\\.0\\.1$`),
+    new RegExp(`^port ${webPort}/tcp is bound by another program \\(.+, pid ${process.pid}\\) on 127\\.0\\.0\\.1$`),
   )
-  expect((await ask(a, 18081)).toString()).toBe('t1')
+  expect((await ask(a, webPort + 1)).toString()).toBe('t1')
   await new Promise((resolve) => squatter.close(resolve))
   await until(async () => (await ask(a)).toString() === 't1', { deadlineMs: 5_000, what: 'the port to be taken' })
 })
@@ -213,9 +223,9 @@ test('a port that another program holds is told by its program, hinders no other
 test('a task that serves the published port itself has it, and the agent takes it back afterwards', async () => {
   const web = await task(b, 't1', greeter('t1'))
   await a.plane.apply(published(a, [web.backend]))
-  await a.plane.attach(request('t9', 'tcp', 80, 18080))
+  await a.plane.attach(request('t9', 'tcp', 80, webPort))
   const own = await new Promise<ReturnType<typeof createServer>>((resolve) => {
-    const server = createServer(greeter('own')).listen(18080, a.address, () => resolve(server))
+    const server = createServer(greeter('own')).listen(webPort, a.address, () => resolve(server))
   })
   expect(await a.plane.apply(published(a, [web.backend]))).toEqual([])
   expect((await ask(a)).toString()).toBe('own')
@@ -233,13 +243,13 @@ test.for([0, 1])('with PROXY protocol the task learns the client (agent %i)', as
     })
   })
   await a.plane.apply(published(a, [web.backend], { proxyProtocol: true }))
-  const client = connect({ host: a.address, port: 18080, localAddress: '127.0.0.77' })
+  const client = connect({ host: a.address, port: webPort, localAddress: '127.0.0.77' })
   client.write('hello')
   await new Promise((resolve) => client.once('end', resolve).resume())
   expect(seen.subarray(0, 12).toString('hex')).toBe('0d0a0d0a000d0a515549540a')
   expect(seen.subarray(12, 16).toString('hex')).toBe('2111000c')
   expect([...seen.subarray(16, 24)]).toEqual([127, 0, 0, 77, 127, 0, 0, 1])
-  expect(seen.readUInt16BE(26)).toBe(18080)
+  expect(seen.readUInt16BE(26)).toBe(webPort)
   expect(seen.subarray(28).toString()).toBe('hello')
 })
 
@@ -252,7 +262,7 @@ test('with client-ip affinity a client stays with its task, through every node',
   await b.plane.apply(published(b, backends, { affinity: 'client-ip' }))
   const from = (agent: Agent, localAddress: string) =>
     new Promise<string>((resolve, reject) => {
-      const socket = connect({ host: agent.address, port: 18080, localAddress })
+      const socket = connect({ host: agent.address, port: webPort, localAddress })
       socket.once('data', (chunk) => resolve(chunk.toString()))
       socket.once('error', reject)
     })
@@ -277,7 +287,7 @@ test('200 connections spread evenly over ready endpoints', async () => {
     backends.push((await task(id < 't3' ? a : b, id, counting)).backend)
   }
   await a.plane.apply(published(a, backends))
-  const clients = Array.from({ length: 200 }, () => connect({ host: a.address, port: 18080 }))
+  const clients = Array.from({ length: 200 }, () => connect({ host: a.address, port: webPort }))
   await until(() => [...count.values()].reduce((x, y) => x + y, 0) === 200, { deadlineMs: 5_000, what: '200 flows' })
   for (const [, n] of count) expect(n).toBeGreaterThan(38)
   for (const client of clients) client.resetAndDestroy()

@@ -2,7 +2,7 @@
 import { createSocket, type Socket } from 'node:dgram'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { until } from '../../until.ts'
-import { type Agent, backendOf, published, type TestTask, udpTask, type World, world } from './cluster.ts'
+import { type Agent, backendOf, published, type TestTask, udpTask, type World, webPort, world } from './cluster.ts'
 
 let cluster: World
 let a: Agent
@@ -35,10 +35,10 @@ function client(agent: Agent): { readonly socket: Socket; readonly heard: string
   const heard: string[] = []
   socket.on('message', (bytes) => heard.push(bytes.toString('latin1')))
   clients.push(socket)
-  return { socket, heard, say: (text) => socket.send(text, 18053, agent.address) }
+  return { socket, heard, say: (text) => socket.send(text, webPort, agent.address) }
 }
 
-const udp = { protocol: 'udp', port: 18053 } as const
+const udp = { protocol: 'udp' } as const
 const soon = { deadlineMs: 3_000, what: 'the answer' }
 
 test.for([0, 1])(
