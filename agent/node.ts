@@ -12,6 +12,7 @@ import { routes } from './core/routes/routes.ts'
 import type { View } from './core/view.ts'
 import { fault } from './fault.ts'
 import { openJournal } from './journal.ts'
+import { tellChanges } from './loops/changes.ts'
 import { createDrainHandler, drainKind } from './loops/drain.ts'
 import { createGossip } from './loops/gossip.ts'
 import { createHealthLoop } from './loops/health.ts'
@@ -103,6 +104,7 @@ export async function createNode(world: World, config: NodeConfig): Promise<Node
   const survey = createProgramSurvey({ view, transport, runtime })
   const membership = createMembershipLoop({
     view,
+    run: config.run,
     setLiveness: view.setLiveness,
     noteClock: view.noteClock,
     transport,
@@ -113,6 +115,7 @@ export async function createNode(world: World, config: NodeConfig): Promise<Node
     times,
   })
   const routesLoop = createRoutesLoop({ view, dataplane, clock, log, events, routes, onProblems: tellProblems })
+  tellChanges({ view, events, startedMs: config.startedMs })
   const onDrain = createDrainHandler({ view, whenRouted: routesLoop.whenRouted })
   const health = createHealthLoop({ runtime, clock })
   const heldSinceMs = new Map<Scope, number>()

@@ -25,13 +25,19 @@ const claimsMax = 2_000
 const claims = z.array(claimSchema).max(claimsMax)
 const gossipSchema = z.object({ claims })
 const probeSchema = z.object({ about: claims })
-const probeAnswerSchema = z.object({ incarnation: z.number().int().nonnegative(), wallMs: z.number(), about: claims })
+const probeAnswerSchema = z.object({
+  incarnation: z.number().int().nonnegative(),
+  run: z.string().max(64),
+  wallMs: z.number(),
+})
 const subjectSchema = z.object({ node: z.string().max(64) })
 const reachedSchema = z.object({ reached: z.boolean() })
 const dialAnswerSchema = z.object({ result: z.enum(['connected', 'refused', 'unreachable']) })
 
 export interface MembershipDeps {
   readonly view: View
+  /** This start of the agent, as in its member record. */
+  readonly run: string
   /** Where beliefs go. */
   readonly setLiveness: (node: NodeId, liveness: Liveness, nowMs: number) => void
   /** A member's clock, as far ahead of ours as measured. */
@@ -66,7 +72,9 @@ export interface MembershipLoop {
 
 export function createMembershipLoop(deps: MembershipDeps): MembershipLoop {
   const { view, transport, clock, random, times, log } = deps
-  let swim = createSwim(view.self, Math.floor(clock.wall()), clock.now())
+  let swim = newSwim()
+  /** Believed up, but the record of their present run has not come: their stale records must not count yet. */
+  const awaited = new Map<NodeId, Effects['report']>()
   let timer: Cancel = () => {}
   let running = false
   let isOpen = false
@@ -98,8 +106,19 @@ export function createMembershipLoop(deps: MembershipDeps): MembershipLoop {
     confirm: ({ node, helpers }) => void confirm(node, helpers),
   }
 
+  function newSwim(): Swim {
+    return createSwim(view.self, deps.run, { incarnation: Math.floor(clock.wall()), nowMs: clock.now() })
+  }
+
   function report(change: Effects['report']): void {
     const { entry, was } = change
+    const isUp = entry.liveness === 'alive' || entry.liveness === 'suspect'
+    const recorded = view.members.get(entry.node)?.record.value.run
+    if (isUp && entry.run !== undefined && entry.run !== recorded) {
+      awaited.set(entry.node, change)
+      return
+    }
+    awaited.delete(entry.node)
     const sentence = livenessSentence(change, (node) => nodeName(view, node), clock.now())
     deps.setLiveness(entry.node, entry.liveness, clock.now())
     if (was === undefined && entry.liveness !== 'alive') return
@@ -132,8 +151,7 @@ export function createMembershipLoop(deps: MembershipDeps): MembershipLoop {
     )
     if (answer === undefined) return feed({ is: 'missed', node, lateMs: lateness(sentMs, timeoutMs) })
     deps.noteClock(node, answer.wallMs + (clock.now() - sentMs) / 2 - clock.wall())
-    feed({ is: 'acked', node, incarnation: answer.incarnation })
-    if (answer.about.length > 0) feed({ is: 'claims', from: node, claims: answer.about })
+    feed({ is: 'acked', node, incarnation: answer.incarnation, run: answer.run })
   }
 
   async function ask(node: NodeId, helpers: readonly NodeId[], timeoutMs: number): Promise<void> {
@@ -198,6 +216,7 @@ export function createMembershipLoop(deps: MembershipDeps): MembershipLoop {
     const known: Known[] = [...view.members.values()].map((m) => ({ node: m.id, presence: m.record.value.presence }))
     known.sort((a, b) => (a.node < b.node ? -1 : 1))
     feed({ is: 'members', members: known, initial })
+    for (const change of [...awaited.values()]) report(change)
   }
 
   async function exchangeTables(node: NodeId): Promise<void> {
@@ -210,7 +229,7 @@ export function createMembershipLoop(deps: MembershipDeps): MembershipLoop {
       feed({ is: 'claims', from, claims: take(probeSchema, bytes).about })
       // Held back, not refused: the prober's own time-out bounds it.
       if (!isOpen) await new Promise<void>((resolve) => waiting.push(resolve))
-      return encode({ incarnation: swim.incarnation, wallMs: clock.wall(), about: [] })
+      return encode({ incarnation: swim.incarnation, run: deps.run, wallMs: clock.wall() })
     },
     'swim/probe-for': async (_from, bytes) => {
       const { node } = take(subjectSchema, bytes)
@@ -228,7 +247,7 @@ export function createMembershipLoop(deps: MembershipDeps): MembershipLoop {
   return {
     start() {
       running = true
-      swim = createSwim(view.self, Math.floor(clock.wall()), clock.now())
+      swim = newSwim()
       onMembers(true)
     },
     open() {

@@ -15,6 +15,8 @@ export const claimSchema = z.object({
   by: z.string().min(1).max(64),
   /** Why it is doubted or dead: nothing listens there any more, or it does not answer. */
   cause: z.enum(['refused', 'silent', '']),
+  /** Of 'alive': the run of its agent (member record), so that records of an earlier run are not taken for this one's. */
+  run: z.string().max(64).optional(),
   /** Other members that saw the same. */
   confirmedBy: z.array(z.string().max(64)).max(8),
 })

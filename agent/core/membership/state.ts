@@ -10,6 +10,8 @@ export interface Entry {
   readonly node: NodeId
   readonly liveness: Liveness
   readonly incarnation: number
+  /** Run of its agent that spoke last; undefined until it was heard. */
+  readonly run: string | undefined
   /** Last answer to a probe of ours; undefined until the first. */
   readonly answeredMs: number | undefined
   /** Present exactly while suspect. */
@@ -24,6 +26,8 @@ export type Cause = Claim['cause']
 
 export interface Swim {
   readonly self: NodeId
+  /** Of this start of the agent. */
+  readonly run: string
   readonly incarnation: number
   /** Lifeguard's local health: 0 well … 7 sick; stretches our probe times, so that our own trouble accuses nobody. */
   readonly awareness: number
@@ -43,7 +47,7 @@ interface Inputs {
   tick: { readonly lagMs: number }
   /** The admitted nodes, from the replicated state, without this one. `initial`: read from the journal at start, not news. */
   members: { readonly members: readonly Known[]; readonly initial: boolean }
-  acked: { readonly node: NodeId; readonly incarnation: number }
+  acked: { readonly node: NodeId; readonly incarnation: number; readonly run: string }
   /** A direct probe had no answer in time; `lateMs`: how late this node's own timer was. */
   missed: { readonly node: NodeId; readonly lateMs: number }
   /** What helpers said of a node that missed: one reached it, or `nacks` of `asked` answered that they did not either. */
@@ -97,6 +101,7 @@ export function claimOf(entry: Entry, by: NodeId): Claim | undefined {
     by: liveness === 'alive' ? node : by,
     cause,
     confirmedBy: [...entry.confirmedBy].slice(0, 8),
+    ...(liveness === 'alive' && entry.run !== undefined ? { run: entry.run } : {}),
   }
 }
 
@@ -108,5 +113,13 @@ export function tableOf(state: Swim): readonly Claim[] {
 
 /** "I live": what refutes every doubt of an earlier incarnation. */
 export function ownClaim(state: Swim): Claim {
-  return { node: state.self, says: 'alive', incarnation: state.incarnation, by: state.self, cause: '', confirmedBy: [] }
+  return {
+    node: state.self,
+    says: 'alive',
+    incarnation: state.incarnation,
+    by: state.self,
+    cause: '',
+    confirmedBy: [],
+    run: state.run,
+  }
 }

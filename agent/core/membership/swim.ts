@@ -40,8 +40,9 @@ const buriedEvery = 5
 const eagerDoubters = 6
 
 /** `incarnation`: the wall clock at start does, so that a restarted agent is newer than all that was said of it. */
-export function createSwim(self: NodeId, incarnation: number, nowMs: number): Swim {
-  return { self, incarnation, awareness: 0, entries: new Map(), round: [], nextProbeMs: nowMs }
+export function createSwim(self: NodeId, run: string, started: { incarnation: number; nowMs: number }): Swim {
+  const { incarnation, nowMs } = started
+  return { self, run, incarnation, awareness: 0, entries: new Map(), round: [], nextProbeMs: nowMs }
 }
 
 /** Monotonic ms of the next `tick` that can have an effect. */
@@ -61,7 +62,7 @@ export function step(state: Swim, input: Input, at: At): Stepped {
     case 'members':
       return members(state, input.members, input.initial, at)
     case 'acked':
-      return acked(state, input.node, input.incarnation, at)
+      return acked(state, input, at)
     case 'missed':
       return missed(state, input.node, input.lateMs, at)
     case 'asked':
@@ -214,6 +215,7 @@ function newEntry(node: NodeId): Entry {
     node,
     liveness: 'alive',
     incarnation: 0,
+    run: undefined,
     answeredMs: undefined,
     suspicion: undefined,
     heldUntilMs: undefined,
@@ -222,11 +224,11 @@ function newEntry(node: NodeId): Entry {
   }
 }
 
-function acked(before: Swim, node: NodeId, incarnation: number, at: At): Stepped {
+function acked(before: Swim, { node, incarnation, run }: Extract<Input, { is: 'acked' }>, at: At): Stepped {
   const state = { ...before, awareness: Math.max(0, before.awareness - 1) }
   const entry = state.entries.get(node)
   if (entry === undefined) return { state, effects: [] }
-  const answered: Entry = { ...entry, answeredMs: at.nowMs, incarnation: Math.max(entry.incarnation, incarnation) }
+  const answered: Entry = { ...entry, run, answeredMs: at.nowMs, incarnation: Math.max(entry.incarnation, incarnation) }
   if (entry.liveness === 'left' || incarnation <= entry.incarnation)
     return { state: withEntry(state, answered), effects: [] }
   return change(state, revived(answered), node)
@@ -306,7 +308,7 @@ function hearOne(state: Swim, claim: Claim, at: At): Stepped {
   const held = { says: entry.liveness, incarnation: entry.incarnation }
   if (!overrides(claim, held)) return { state, effects: [] }
   const known: Entry = { ...entry, incarnation: claim.incarnation, cause: claim.cause, confirmedBy: claim.confirmedBy }
-  if (claim.says === 'alive') return change(state, revived(known), claim.by)
+  if (claim.says === 'alive') return change(state, revived({ ...known, run: claim.run ?? known.run }), claim.by)
   if (entry.heldUntilMs !== undefined) return { state: withEntry(state, known), effects: [] }
   if (claim.says === 'dead') return change(state, { ...known, liveness: 'dead', suspicion: undefined }, claim.by)
   const next: Entry = {

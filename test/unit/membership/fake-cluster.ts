@@ -24,7 +24,7 @@ export function createFakeCluster(size: number, seed: number, times = presets.lo
   const cut = new Set<string>()
   const log: { atMs: number; at: string; node: string; liveness: string; cause: string }[] = []
   const nodes = new Map<string, FakeNode>(
-    ids.map((id) => [id, { id, swim: createSwim(id, 1, 0), state: 'up', backlog: [] }]),
+    ids.map((id) => [id, { id, swim: createSwim(id, 'run', { incarnation: 1, nowMs: 0 }), state: 'up', backlog: [] }]),
   )
 
   const after = (ms: number, run: () => void) => queue.push({ atMs: nowMs + ms, order: order++, run })
@@ -105,7 +105,7 @@ export function createFakeCluster(size: number, seed: number, times = presets.lo
         self,
         effect.node,
         effect.timeoutMs,
-        (incarnation) => feed(self, { is: 'acked', node: effect.node, incarnation: incarnation as number }),
+        (incarnation) => feed(self, { is: 'acked', node: effect.node, incarnation: incarnation as number, run: 'run' }),
         (lateMs) => feed(self, { is: 'missed', node: effect.node, lateMs }),
         (target) => probed(target, effect.about, self),
       )
