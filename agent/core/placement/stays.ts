@@ -1,8 +1,8 @@
 /**
  * How long each node has stayed, and how long it must before tasks are moved to it (design.md 5).
  *
- * A node that comes and goes must not drag tasks about: each stay that ended early doubles what is asked of the next. Kept in memory by
- * the nodes that hold the tasks, which is where the doubt belongs.
+ * A node that comes and goes must not drag tasks about: each early end after the first doubles what is asked of the next stay. One early
+ * end alone is a failure, no flapping. Kept in memory by the nodes that hold the tasks, which is where the doubt belongs.
  */
 import type { NodeId } from '../../../protocol/ids.ts'
 import { isUp } from '../live.ts'
@@ -12,6 +12,8 @@ export interface Stay {
   /** Monotonic ms; undefined while it is away. */
   readonly sinceMs: number | undefined
   readonly requiredMs: number
+  /** Whether a stay has ended early since the last long one. */
+  readonly hasFailed: boolean
 }
 export type Stays = ReadonlyMap<NodeId, Stay>
 
@@ -25,11 +27,11 @@ export function noteStays(stays: Stays, view: View, at: { readonly nowMs: number
     const stay = stays.get(id)
     const up = isUp(member)
     if (stay === undefined) {
-      changed.set(id, { sinceMs: up ? at.nowMs : undefined, requiredMs: at.firstMs })
+      changed.set(id, { sinceMs: up ? at.nowMs : undefined, requiredMs: at.firstMs, hasFailed: false })
     } else if (up && stay.sinceMs === undefined) {
       changed.set(id, { ...stay, sinceMs: at.nowMs })
     } else if (!up && stay.sinceMs !== undefined) {
-      changed.set(id, { sinceMs: undefined, requiredMs: requiredAfter(stay, at) })
+      changed.set(id, { sinceMs: undefined, ...after(stay, at) })
     }
   }
   const gone = [...stays.keys()].filter((id) => !view.members.has(id))
@@ -42,8 +44,12 @@ export function hasStayed(stays: Stays, node: NodeId, nowMs: number): boolean {
   return stay?.sinceMs !== undefined && nowMs - stay.sinceMs >= stay.requiredMs
 }
 
-/** Doubles after a short stay, starts afresh after one of ten times what was asked. */
-function requiredAfter(stay: Stay, at: { readonly nowMs: number; readonly firstMs: number }): number {
+/** Doubles after a second short stay, starts afresh after one of ten times what was asked. */
+function after(stay: Stay, at: { readonly nowMs: number; readonly firstMs: number }): Omit<Stay, 'sinceMs'> {
   const stayedMs = at.nowMs - (stay.sinceMs ?? at.nowMs)
-  return stayedMs >= 10 * stay.requiredMs ? at.firstMs : Math.min(requiredMaxMs, stay.requiredMs * 2)
+  if (stayedMs >= 10 * stay.requiredMs) return { requiredMs: at.firstMs, hasFailed: false }
+  return {
+    requiredMs: stay.hasFailed ? Math.min(requiredMaxMs, stay.requiredMs * 2) : stay.requiredMs,
+    hasFailed: true,
+  }
 }

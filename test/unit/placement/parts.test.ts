@@ -120,12 +120,15 @@ test('a minority starts nothing at first, then four tasks or as many as it runs'
   expect(startBudget(sides(['alive', 'alive']), at(0), { recent: 0, older: 0 })).toBe(Number.POSITIVE_INFINITY)
 })
 
-test('a node must stay twice as long each time that it goes early, and as at first after a long stay', () => {
+test('a node must stay twice as long from the second early end on, and as at first after a long stay', () => {
   const seen = (liveness: Liveness) => view({ members: [member('n1', { liveness })] })
   const at = (nowMs: number) => ({ nowMs, firstMs: 30_000 })
   let stays = noteStays(new Map(), seen('alive'), at(0))
   expect(hasStayed(stays, 'n1', 29_999)).toBe(false)
   expect(hasStayed(stays, 'n1', 30_000)).toBe(true)
+  stays = noteStays(stays, seen('dead'), at(10_000))
+  stays = noteStays(stays, seen('alive'), at(20_000))
+  expect(hasStayed(stays, 'n1', 50_000)).toBe(true)
   stays = noteStays(stays, seen('dead'), at(31_000))
   stays = noteStays(stays, seen('suspect'), at(32_000))
   expect(hasStayed(stays, 'n1', 91_999)).toBe(false)
