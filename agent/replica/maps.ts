@@ -74,8 +74,7 @@ export function createMaps(self: NodeId, now: () => number): ViewMaps {
 
   function showTask(id: TaskId, author: NodeId, record: StateRecord<'task'> | undefined): void {
     const shown = tasks.get(id)
-    // Two nodes under one id: every node shows the same one.
-    if (shown !== undefined && shown.author.node < author) return
+    if (shown !== undefined && !mayReplace(shown, author, record)) return
     if (shown !== undefined) {
       const siblings = tasksByService.get(shown.value.service)
       siblings?.delete(id)
@@ -95,7 +94,7 @@ export function createMaps(self: NodeId, now: () => number): ViewMaps {
     const network = scope.slice('network/'.length)
     const held = endpoints.get(network) ?? new Map<TaskId, Stamped<EndpointValue>>()
     const shown = held.get(id)
-    if (shown !== undefined && shown.author.node < author) return
+    if (shown !== undefined && !mayReplace(shown, author, record)) return
     if (record?.value == null) held.delete(id)
     else held.set(id, stamped(record, record.value))
     if (held.size === 0) endpoints.delete(network)
@@ -155,6 +154,11 @@ export function createMaps(self: NodeId, now: () => number): ViewMaps {
       if (endpoints.delete(network)) revision++
     },
   }
+}
+
+/** Two nodes under one id: every node shows the same one, and a delete by a stranger hides nothing. */
+function mayReplace(shown: Stamped<unknown>, author: NodeId, record: StateRecord | undefined): boolean {
+  return record?.value == null ? shown.author.node === author : shown.author.node >= author
 }
 
 function stamped<V>(record: StateRecord, value: V): Stamped<V> {

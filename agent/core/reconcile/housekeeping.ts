@@ -1,8 +1,8 @@
 /**
  * Records that have served: history beyond what is kept, tasks of services and nodes that are gone, a VIP lost to an earlier claim.
  *
- * Each node clears its own records. What a removed node left, and what a dead node still holds of a removed service, is cleared by the
- * up member with the lowest id: nobody else will, and twice would do no harm.
+ * Each node clears its own records and no other's: a delete by a stranger counts for nothing (protocol/record.ts), what a removed node left is
+ * void, and what a dead one left stays hidden. A lost VIP is rewritten by the up member with the lowest id; twice would do no harm.
  */
 import { lostVips } from '../addresses/vip.ts'
 import { hasEnded, upMembers } from '../live.ts'
@@ -17,12 +17,6 @@ export function housekeeping(situation: Situation, own: readonly Task[]): readon
   const steps: Step[] = stale.map(({ id }) => ({ do: 'forget', task: id }))
   const { view } = situation
   if (upMembers(view)[0]?.id !== view.self) return steps
-  for (const { id, value } of view.tasks.values()) {
-    if (value.node === view.self) continue
-    const removed = view.removals.has(value.node)
-    const dead = view.members.get(value.node)?.liveness === 'dead'
-    if (removed || (dead && !view.services.has(value.service))) steps.push({ do: 'forget', task: id })
-  }
   for (const service of lostVips(view).keys()) steps.push({ do: 'rewriteVip', service })
   return steps
 }
