@@ -9,7 +9,7 @@ import { type Machine, pause } from './agents.ts'
 export interface Seen {
   readonly by: string
   readonly atMs: number
-  /** States of all nodes by name: ready, unknown, down, … */
+  /** States of all nodes by name: ready, suspect, down. */
   readonly nodes: ReadonlyMap<string, string>
   /** Slot to the node that runs it. */
   readonly running: ReadonlyMap<string, string>
@@ -33,7 +33,7 @@ interface ApiNode {
   readonly ID: string
   readonly Description: { readonly Hostname: string }
   readonly Spec: { readonly Name?: string }
-  readonly Status: { readonly State: string }
+  readonly Status: { readonly State: string; readonly Message?: string }
 }
 interface ApiTask {
   readonly Slot?: number
@@ -94,12 +94,12 @@ async function look(machine: Machine, service: string, resolver: string | undefi
       resolver === undefined ? undefined : resolve(resolver, `tasks.${service}`),
     ])
     const names = new Map(nodes.map((node) => [node.ID, node.Spec.Name || node.Description.Hostname]))
-    const states = new Map(nodes.map((node) => [names.get(node.ID) ?? node.ID, node.Status.State]))
+    const states = new Map(nodes.map((node) => [names.get(node.ID) ?? node.ID, stateOf(node)]))
     const running = new Map(
       tasks
         .filter((task) => task.Status.State === 'running' && task.DesiredState === 'running')
         .map((task) => [String(task.Slot), names.get(task.NodeID ?? '') ?? ''] as const)
-        .filter(([, node]) => states.get(node) === 'ready'),
+        .filter(([, node]) => states.get(node) !== 'down'),
     )
     return {
       by: machine.name,
@@ -112,6 +112,11 @@ async function look(machine: Machine, service: string, resolver: string | undefi
     // It died between two looks; the next look tells.
     return undefined
   }
+}
+
+/** A suspect is ready in Docker's words; its message says that new connections avoid it. */
+function stateOf({ Status }: ApiNode): string {
+  return Status.Message?.startsWith('suspect') ? 'suspect' : Status.State
 }
 
 /** A addresses of a name, asked of a resolver `address:port`; undefined when it does not answer. */
