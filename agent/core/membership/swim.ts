@@ -299,9 +299,10 @@ function hearOfMyself(state: Swim, claim: Claim): Stepped {
   return { state: next, effects: [{ do: 'gossip', claims: [ownClaim(next)] }] }
 }
 
-function hearOne(state: Swim, claim: Claim, at: At): Stepped {
-  const entry = state.entries.get(claim.node)
+function hearOne(state: Swim, told: Claim, at: At): Stepped {
+  const entry = state.entries.get(told.node)
   if (entry === undefined || entry.liveness === 'left') return { state, effects: [] }
+  const claim: Claim = told.says === 'dead' && isContradicted(entry, told, at) ? { ...told, says: 'suspect' } : told
   if (claim.says === 'suspect' && entry.suspicion !== undefined && claim.incarnation === entry.incarnation) {
     return { state: withEntry(state, { ...entry, suspicion: confirm(entry.suspicion, claim.by) }), effects: [] }
   }
@@ -319,6 +320,16 @@ function hearOne(state: Swim, claim: Claim, at: At): Stepped {
   const done = change(state, next, claim.by)
   const eager = at.random() * state.entries.size < eagerDoubters
   return { state: done.state, effects: [...done.effects, ...(eager ? probeNow(done.state, claim.node, at) : [])] }
+}
+
+/**
+ * Said to be dead of silence, which lasts a suspicion's time at least, and answered here since: that is a doubt, not a death. Else a healed
+ * cut has each side bury the other's members, and every flow to them is reset though all are well.
+ */
+function isContradicted(entry: Entry, claim: Claim, at: At): boolean {
+  return (
+    claim.cause === 'silent' && entry.answeredMs !== undefined && at.nowMs - entry.answeredMs < at.times.suspicionMinMs
+  )
 }
 
 /** This node's own doubt: the first makes a suspect, a later one confirms. */

@@ -1,7 +1,10 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { type Claim, overrides } from '../../../agent/core/membership/claims.ts'
+import type { Input } from '../../../agent/core/membership/state.ts'
 import { confirm, deadlineMs, suspect } from '../../../agent/core/membership/suspicion.ts'
+import { createSwim, step } from '../../../agent/core/membership/swim.ts'
+import { presets } from '../../../agent/presets.ts'
 import { createFakeCluster } from './fake-cluster.ts'
 
 const seeds = Array.from({ length: 40 }, (_, i) => i + 1)
@@ -185,6 +188,31 @@ describe('claims', () => {
         expect([a.says, a.incarnation]).toEqual([b.says, b.incarnation])
       }),
     )
+  })
+})
+
+describe('a death that another node tells', () => {
+  const answeredMs = 10_000
+  const hear = (cause: Claim['cause'], afterMs: number) => {
+    const at = (nowMs: number) => ({ nowMs, random: () => 0.5, times: presets.local })
+    const members = [{ node: 'b', presence: 'up' }] as const
+    const dead: Claim = { node: 'b', says: 'dead', incarnation: 1, by: 'c', cause, confirmedBy: [] }
+    const inputs: readonly (readonly [Input, number])[] = [
+      [{ is: 'members', members, initial: false }, 0],
+      [{ is: 'acked', node: 'b', incarnation: 1, run: 'run' }, answeredMs],
+      [{ is: 'claims', from: 'c', claims: [dead] }, answeredMs + afterMs],
+    ]
+    const start = createSwim('a', 'run', { incarnation: 1, nowMs: 0 })
+    return inputs.reduce((swim, [input, nowMs]) => step(swim, input, at(nowMs)).state, start).entries.get('b')?.liveness
+  }
+
+  it('of silence is a doubt only where the node has answered since, as after a healed cut', () => {
+    expect(hear('silent', presets.local.suspicionMinMs - 1)).toBe('suspect')
+    expect(hear('silent', presets.local.suspicionMinMs)).toBe('dead')
+  })
+
+  it('of a refused connection holds at once', () => {
+    expect(hear('refused', 1)).toBe('dead')
   })
 })
 
