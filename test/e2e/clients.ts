@@ -25,9 +25,10 @@ interface ApiTask {
   readonly NetworksAttachments?: readonly { readonly Addresses?: readonly string[] }[]
 }
 
-/** A real HTTP server of one line: who answers and where. */
+/** A real HTTP server: who answers and where. It ends as a careful server does, after the requests that it has begun. */
 export const webProgram = `const e = process.env
-require('http').createServer((q, r) => r.end(e.GRAPEVINE_NODE + ' ' + e.GRAPEVINE_TASK)).listen(e.PORT, e.GRAPEVINE_ADDRESS)`
+const s = require('http').createServer((q, r) => r.end(e.GRAPEVINE_NODE + ' ' + e.GRAPEVINE_TASK)).listen(e.PORT, e.GRAPEVINE_ADDRESS)
+process.on('SIGTERM', () => s.close(() => process.exit()))`
 
 /** Tasks that are to run and do, as this agent sees them, by slot. */
 export async function runningTasks(agent: Agent, service: string): Promise<readonly RunningTask[]> {

@@ -5,7 +5,7 @@
  * all addresses is claimed by a socket, so runs and demos side by side never meet. Agents tell what they said when a test fails.
  */
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -58,6 +58,8 @@ export interface Agent {
   /** Like `vine`, and fails unless the exit code is 0. Returns stdout without the last line's end. */
   ok(...args: readonly string[]): Promise<string>
   signal(name: NodeJS.Signals): void
+  /** All strings in the agent's memory that are reachable, as a heap snapshot holds them. */
+  heap(): Promise<string>
   /** SIGKILL to the agent alone: its tasks go on. */
   killAgent(): Promise<void>
   /** SIGKILL to the agent and everything it runs. */
@@ -265,7 +267,13 @@ function createAgent({ dir: home, net, index, doors, pids }: Place): Owned {
       const [command = '', ...rest] = words
       const started = spawn(command, rest, {
         // The secret goes by environment, never by argv.
-        env: { ...plainEnv(), ...(token === undefined ? {} : { GRAPEVINE_TOKEN: token }), ...env },
+        env: {
+          ...plainEnv(),
+          NODE_OPTIONS: '--heapsnapshot-signal=SIGUSR2',
+          ...(token === undefined ? {} : { GRAPEVINE_TOKEN: token }),
+          ...env,
+        },
+        cwd: home,
         stdio: ['ignore', 'pipe', 'pipe'],
       })
       child = started
@@ -307,6 +315,20 @@ function createAgent({ dir: home, net, index, doors, pids }: Place): Owned {
     },
     signal(name) {
       if (child?.pid !== undefined) signal(child.pid, name)
+    },
+    async heap() {
+      const files = () =>
+        readdirSync(home).filter((file) => file.startsWith('Heap.') && file.includes(`.${agent.pid}.`))
+      agent.signal('SIGUSR2')
+      // Written whole when it can be read as JSON: a snapshot of an agent has 20 to 60 MB.
+      const snapshot = await until(
+        () =>
+          files().map(
+            (file) => JSON.parse(readFileSync(join(home, file), 'utf8')) as { strings: readonly string[] },
+          )[0],
+        { deadlineMs: 20_000, everyMs: 300, what: `the heap snapshot of ${name}` },
+      )
+      return snapshot.strings.join('\n')
     },
     async killAgent() {
       agent.signal('SIGKILL')
