@@ -1,5 +1,6 @@
 /** /tasks: list and inspect, with a pending task for each slot without a holder. */
 import { nodeName } from '../../core/live.ts'
+import { publishProblems } from '../../core/why.ts'
 import { fault } from '../../fault.ts'
 import type { ApiContext } from '../context.ts'
 import { type ApiRequest, json, type Reply } from '../exchange.ts'
@@ -15,7 +16,18 @@ const known = ['id', 'name', 'label', 'node', 'service', 'desired-state', '_up-t
 export function listTasks(context: ApiContext, request: ApiRequest): Reply {
   const filters = readFilters(request.query.get('filters'), known)
   const tasks = allTasks(context).filter((task) => fits(context, filters, task))
-  return json(tasks.sort((a, b) => (a.CreatedAt === b.CreatedAt ? order(a.ID, b.ID) : order(a.CreatedAt, b.CreatedAt))))
+  const sorted = tasks.sort((a, b) =>
+    a.CreatedAt === b.CreatedAt ? order(a.ID, b.ID) : order(a.CreatedAt, b.CreatedAt),
+  )
+  return json(sorted, 200, portWarnings(context, filters))
+}
+
+/** Of services that are asked for by name or id: where a published port of theirs does not listen. A task has no field for it. */
+function portWarnings({ view }: ApiContext, filters: Filters): readonly string[] {
+  if (!filters.has('service')) return []
+  return [...view.services.values()]
+    .filter(({ id, value }) => passes(filters, 'service', (wanted) => wanted === id || wanted === value.spec.Name))
+    .flatMap(({ id }) => publishProblems(view, id))
 }
 
 export function inspectTask(context: ApiContext, request: ApiRequest): Reply {

@@ -219,6 +219,19 @@ describe('tasks', () => {
     })
   })
 
+  test('asked for one service, names the nodes on which its published port does not listen', async () => {
+    const { ID } = (await api.post('/services/create', spec('web'))).body
+    const { view } = api.fake
+    const member = view.members.get(nodeIds[1]) ?? expect.fail('n2 is a member')
+    const problems = [{ service: ID, sentence: 'port 8080 is bound by another program' }]
+    const record = { ...member.record, value: { ...member.record.value, problems } }
+    view.members.set(nodeIds[1], { ...member, record })
+    const told = async (path: string) =>
+      decodeURIComponent(String((await api.get(path)).headers['x-grapevine-warnings']))
+    expect(await told(filtered('/tasks', { service: ['web'] }))).toBe('["n2: port 8080 is bound by another program"]')
+    expect(await told('/tasks')).toBe('undefined')
+  })
+
   test('filters by service, node, desired state and template', async () => {
     await api.post('/services/create', spec('web'))
     await api.post('/services/create', spec('db', { Mode: { Replicated: { Replicas: 1 } } }))
