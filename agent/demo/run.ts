@@ -126,8 +126,12 @@ function play(call: Call, stage: Stage): Promise<number> {
         else if (key === 'k') act('Killed; watch the timeline', () => stage.kill(victimOf(stage)))
         else if (key === 'f') act('Frozen; watch the timeline', () => stage.freeze(victimOf(stage)))
         else if (key === 'p') act('Cut: one machine here, two there; both sides serve', () => stage.cut())
-        else if (key === 'b') act('Coming back', () => stage.bringBack())
-        else if (key === 't' && up[0] !== undefined) void showTop(up[0])
+        else if (key === 'b') {
+          act('Coming back', async () => {
+            await stage.bringBack()
+            if (await stage.until(() => over || done(stage, 'rejoinedMs'), rejoinedWithinMs)) note = 'Back'
+          })
+        } else if (key === 't' && up[0] !== undefined) void showTop(up[0])
       }
     }
     async function showTop(machine: Machine): Promise<void> {

@@ -51,10 +51,9 @@ export function render(shown: Shown, size: Size): readonly string[] {
     ...timelineLines(shown, size),
     ...failureLines(shown, size),
   ]
-  const foot = [
-    ...(size.rows >= 24 ? ['In another terminal:', ...shown.paste.map((line) => `  ${line}`)] : []),
-    keyLine,
-  ]
+  // On a small screen what failed matters more than what could be typed.
+  const isSmall = size.rows < 24 || (size.rows < 32 && shown.failures.length > 0)
+  const foot = [...(isSmall ? [] : ['In another terminal:', ...shown.paste.map((line) => `  ${line}`)]), keyLine]
   const room = Math.max(0, size.rows - foot.length - 1)
   const top = body.slice(0, room)
   const blank = Array.from({ length: Math.max(0, room - top.length) }, () => '')
