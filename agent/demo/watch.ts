@@ -135,7 +135,9 @@ export function resolve(resolver: string, name: string): Promise<readonly string
       const answers = dnsPacket.decode(message).answers ?? []
       end(answers.flatMap((a) => (a.type === 'A' ? [a.data] : [])))
     })
-    const query = dnsPacket.encode({ type: 'query', id: 1, questions: [{ name, type: 'A' }] })
-    socket.send(query, Number(resolver.slice(at + 1)), resolver.slice(0, at))
+    // Connected, so that the resolver of a task that has ended is known as gone at once.
+    socket.connect(Number(resolver.slice(at + 1)), resolver.slice(0, at), () => {
+      socket.send(dnsPacket.encode({ type: 'query', id: 1, questions: [{ name, type: 'A' }] }))
+    })
   })
 }
