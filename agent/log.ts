@@ -4,10 +4,8 @@
  * Secrets never go in: callers pass names, ids and counts. The redaction below is the net under that rule.
  */
 import { pino } from 'pino'
+import type { LogLevel } from './config.ts'
 import type { Log } from './world.ts'
-
-export const logLevels = ['debug', 'info', 'warn', 'error'] as const
-export type LogLevel = (typeof logLevels)[number]
 
 export interface LogTarget {
   readonly isTTY?: boolean | undefined
