@@ -21,6 +21,7 @@ export class TcpListener {
   /** Undefined when it listens; else the error code. */
   listen(route: Route, deps: OpeningDeps): Promise<string | undefined> {
     const server = createServer({ pauseOnConnect: true, noDelay: true, allowHalfOpen: true }, (client) => {
+      if (deps.sockets.full) return void client.destroy()
       deps.sockets.add(client)
       deps.sockets.whenRoomy(() => openTcp(client, route, deps))
     })

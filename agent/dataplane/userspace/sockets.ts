@@ -2,7 +2,8 @@
  * The sockets that forwarding has open: how many more there may be, which have been quiet long enough to want keep-alive, all for the end.
  *
  * Descriptors are shared with everything else that the agent does, so forwarding leaves some free. When they run out, new connections
- * wait, open ones live, and the log says so once. (At the very limit libuv accepts connections and closes them at once.)
+ * wait, open ones live, and the log says so once. Node cannot leave a connection in the kernel's queue: one that waits holds a descriptor too,
+ * so when no more may wait, further ones are closed at once. Without that the API and the members would be cut off.
  */
 import { readFileSync } from 'node:fs'
 import type { Socket } from 'node:net'
@@ -76,6 +77,11 @@ export class OpenSockets {
     this.cancelSweep()
     this.waiting.length = 0
     for (const socket of [...this.fresh, ...this.kept]) socket.destroy()
+  }
+
+  /** Nothing more may wait: what is left is for the rest of the agent. */
+  get full(): boolean {
+    return this.used >= this.limit
   }
 
   private get roomy(): boolean {

@@ -35,3 +35,11 @@ test('the log says it again only after there was room', () => {
   sockets.whenRoomy(() => {})
   expect(told).toHaveLength(2)
 })
+
+test('no more may wait than leaves descriptors for the rest of the agent', () => {
+  const { sockets } = limited(100)
+  for (let i = 0; i < 74; i++) sockets.take()
+  expect(sockets.full).toBe(false)
+  sockets.take()
+  expect(sockets.full).toBe(true)
+})
