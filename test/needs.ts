@@ -1,6 +1,7 @@
 // Which foreign programs a test leans on. In CI (CI=true) every one of them must be there, so a missing one fails the test;
 // on a developer's machine the test is reported as skipped, with the command that installs the program, and test/run.ts lists
 // these sentences at its end. test/tools.json names each program and its Debian package; .ci/setup.mjs installs them in CI.
+import { spawnSync } from 'node:child_process'
 import { accessSync, constants, readFileSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { TestRunner } from 'vitest'
@@ -20,12 +21,21 @@ const SBIN = ['/usr/sbin', '/sbin', '/usr/local/sbin']
  * CI, as skipped elsewhere.
  */
 export function needs(tool: string): string {
-  const path = find(tool)
-  if (path !== undefined) return path
-  const sentence = `needs ${tool}: apt install ${packageOf(tool)}`
+  return find(tool) ?? lack(`needs ${tool}: apt install ${packageOf(tool)}`)
+}
+
+/** Words before a command that give it a mount namespace in which it may mount: as root, or where users may have namespaces of their own. */
+export function needsMounts(): readonly string[] {
+  const words = [needs('unshare'), ...(process.getuid?.() === 0 ? ['-m'] : ['-U', '-r', '-m'])]
+  const [command = '', ...args] = words
+  const tried = spawnSync(command, [...args, 'mount', '-t', 'tmpfs', 'none', '/mnt'])
+  return tried.status === 0 ? words : lack('needs a mount namespace: run the tests as root')
+}
+
+function lack(sentence: string): never {
   if (process.env.CI === 'true') throw new Error(sentence)
   const test = TestRunner.getCurrentTest()
-  if (test === undefined) throw new Error(`needs('${tool}') is called outside of a test`)
+  if (test === undefined) throw new Error(`asked outside of a test: ${sentence}`)
   test.meta.needs = sentence
   return test.context.skip(sentence)
 }

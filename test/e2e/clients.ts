@@ -1,5 +1,6 @@
 /** What tests ask of a cluster from outside: services and tasks by the API, answers by the published ports. */
 import { request } from 'node:http'
+import { connect, type Socket } from 'node:net'
 import { until } from '../until.ts'
 import type { Agent } from './cluster.ts'
 
@@ -121,5 +122,58 @@ export function keepAsking(hosts: readonly string[], port: number): Asker {
       going = false
       await done
     },
+  }
+}
+
+/** Answers each connection with what it sends. */
+export const echoProgram = `const e = process.env
+require('net').createServer({ allowHalfOpen: true }, (s) => s.on('error', () => s.destroy()).pipe(s)).listen({ port: e.PORT, host: e.GRAPEVINE_ADDRESS, backlog: 4096 })`
+
+/** A connection to an echo server that stays open. */
+export interface Caller {
+  /** Sends a word and resolves when it has come back, rejects when the connection ends or after the deadline. */
+  say(word: string, deadlineMs: number): Promise<void>
+  isOpen(): boolean
+  hangUp(): void
+}
+
+/** Does not wait for the connection: whoever is not let in yet waits with its first word. */
+export function call(host: string, port: number): Caller {
+  const socket: Socket = connect({ host, port })
+  let heard = ''
+  let closed: Error | undefined
+  socket.setEncoding('utf8').on('data', (text: string) => {
+    heard += text
+  })
+  socket.on('error', (error) => {
+    closed = error
+  })
+  socket.on('close', () => {
+    closed ??= new Error('the connection was closed')
+  })
+  return {
+    say(word, deadlineMs) {
+      const wanted = heard.length + word.length
+      socket.write(word)
+      return new Promise((resolve, reject) => {
+        const look = () => {
+          if (heard.length >= wanted) settle(undefined)
+          else if (closed !== undefined) settle(closed)
+        }
+        const timer = setTimeout(() => settle(new Error(`no echo in ${deadlineMs} ms`)), deadlineMs)
+        const settle = (error: Error | undefined) => {
+          clearTimeout(timer)
+          socket.off('data', look)
+          socket.off('close', look)
+          if (error === undefined) resolve()
+          else reject(error)
+        }
+        socket.on('data', look)
+        socket.on('close', look)
+        look()
+      })
+    },
+    isOpen: () => closed === undefined,
+    hangUp: () => void socket.destroy(),
   }
 }
