@@ -8,8 +8,8 @@ import { rejection } from './reconcile-claim.ts'
 import { amend, announce, type Hand, type Hands, type ReconcileParts } from './reconcile-parts.ts'
 import { attachRequest, taskPlan } from './task-plan.ts'
 
-/** This node cannot, another perhaps can. */
-const cannotHere = new Set(['program-missing', 'port-taken', 'invalid', 'unsupported', 'forbidden'])
+/** This node cannot, another perhaps can. `unavailable`: nothing ran, for want of disk, memory or processes. */
+const cannotHere = new Set(['program-missing', 'port-taken', 'invalid', 'unsupported', 'forbidden', 'unavailable'])
 
 export interface StartEnv {
   readonly parts: ReconcileParts
@@ -39,7 +39,7 @@ async function start(env: StartEnv, hand: Hand): Promise<void> {
   const { view, dataplane, runtime } = env.parts
   const record = view.tasks.get(hand.task)
   const service = record === undefined ? undefined : view.services.get(record.value.service)
-  if (record === undefined || service === undefined) throw new Fault('unavailable', 'its service was removed')
+  if (record === undefined || service === undefined) throw new Fault('not-found', 'its service was removed')
   const asked = wanted(service)
   const attachment = await dataplane.attach(attachRequest(record, asked))
   hand.attached = attachment

@@ -83,6 +83,16 @@ test('a node without the program rejects the slot, says why, and the service run
   expect(rejected[0]?.value.error).toBe('no program "web"')
 })
 
+test('a node whose disk is full rejects the slot at once, and the service runs elsewhere', async () => {
+  const world = await new FakeWorld(['n1', 'n2']).start()
+  world.programs.set('web', { noRoomOn: ['n1'] })
+  world.createService('web', { replicas: 2 })
+  const ms = await world.until(() => world.servingOf('web').length === 2)
+  // Before the restart delay of 5 s, which is for programs that ran and failed.
+  expect(ms).toBeLessThan(4_000)
+  expect(world.runningOf('web').map(({ node }) => node)).toEqual(['n2', 'n2'])
+})
+
 test('a task that fails its health check is stopped and replaced, and says what the check said', async () => {
   const world = await new FakeWorld(['n1', 'n2']).start()
   let code = 0

@@ -37,6 +37,8 @@ interface Record_ {
 export interface Program {
   readonly listensAfterMs?: number
   readonly missingOn?: readonly string[]
+  /** Nodes whose disk is full. */
+  readonly noRoomOn?: readonly string[]
   /** Ends by itself so long after its start, with this code. */
   readonly ends?: { readonly afterMs: number; readonly code: number }
   /** Exit code of its health command. */
@@ -319,6 +321,7 @@ export class FakeWorld {
       missing: async () => undefined,
       start: async (plan) => {
         const program = this.programs.get(plan.image) ?? {}
+        if (program.noRoomOn?.includes(node.id)) throw fault('unavailable', 'no space left on device')
         if (program.missingOn?.includes(node.id)) throw fault('program-missing', `no program "${plan.image}"`)
         this.starts.push({ node: node.id, plan, atMs: this.nowMs })
         const pid = this.#order
