@@ -6,7 +6,7 @@
 
 import { readFile } from 'node:fs/promises'
 import { createServer, type Server } from 'node:http'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { type ApiServer, createApiServer } from './api/server.ts'
 import type { AgentConfig } from './config.ts'
 import { createUserspaceDataplane } from './dataplane/userspace/dataplane.ts'
@@ -49,8 +49,13 @@ const firstTokenMs = 24 * 60 * 60 * 1000
 export async function startAgent(config: AgentConfig, io: AgentIo): Promise<number> {
   const log = createLog(config.log.level, io.err)
   guardProcess(log)
-  const agent = await begin(config, io, log)
+  const agent = await begin(withWholePath(config), io, log)
   return agent.ended
+}
+
+/** Shims and their mounts work in other directories, where a relative path leads nowhere. */
+function withWholePath(config: AgentConfig): AgentConfig {
+  return { ...config, node: { ...config.node, dataDir: resolve(config.node.dataDir) } }
 }
 
 interface Ending {

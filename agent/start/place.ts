@@ -1,6 +1,7 @@
 /**
  * The node's place on disk: its identity, which cluster it belongs to, and that no second agent works here at the same time.
  */
+import { createHash } from 'node:crypto'
 import { createServer } from 'node:net'
 import { resolve } from 'node:path'
 import { z } from 'zod'
@@ -46,7 +47,8 @@ export async function writeBelonging(disk: Disk, belonging: Belonging): Promise<
  */
 export function lockDirectory(dataDir: string): Promise<() => void> {
   const lock = createServer()
-  const name = `\0grapevine ${resolve(dataDir)}`.slice(0, 107)
+  // A socket's name has 107 bytes, a path may have more.
+  const name = `\0grapevine ${createHash('sha256').update(resolve(dataDir)).digest('hex')}`
   return new Promise((done, reject) => {
     lock.once('error', (cause) =>
       reject(
