@@ -3,7 +3,8 @@
  *
  * An address is a hash of what it stands for, so an agent that restarts gives it again; after its subject has gone it rests for an hour, in
  * which a client with an old answer reaches nobody rather than somebody else (design.md 8). Which /16 is a hash of the node id, and a
- * marker port tells other agents on this machine that it is taken.
+ * marker tells other agents on this machine that it is taken: an abstract unix socket, which like the loopback belongs to the network namespace and,
+ * unlike a port, can be in the way of no listener on a wildcard (unix(7)).
  */
 import { createServer, type Server } from 'node:net'
 import type { NetworkId, NodeId } from '../../../protocol/ids.ts'
@@ -19,21 +20,19 @@ export interface AliasTarget {
 
 /** An hour: far above every TTL and most clients' own caches. */
 const restMs = 60 * 60 * 1_000
-/** Hosts .1.0 to .254.255 of the /16; below and above are the marker and what people use by hand. */
+/** Hosts .1.0 to .254.255 of the /16; below are the resolvers of tasks, above is what people use by hand. */
 const firstHost = 0x0100
 const hostCount = 0xfe00
 /** 127.16/16 to 127.254/16: below are systemd-resolved's and Docker's favourites. */
 const firstBlock = 16
 const blockCount = 239
-/** Ours, on x.255.254, which is no alias. */
-const markerPort = 7767
 
 /** The second byte of this node's own 127.x/16, and the socket that marks it as taken. */
 export async function claimBlock(self: NodeId): Promise<{ readonly block: number; readonly marker: Server }> {
   const start = hash32(`loopback ${self}`) % blockCount
   for (let step = 0; step < blockCount; step++) {
     const block = firstBlock + ((start + step) % blockCount)
-    const marker = await listen(`127.${block}.255.254`)
+    const marker = await listen(`\0grapevine loopback 127.${block}`)
     if (marker !== undefined) return { block, marker }
   }
   throw fault('unavailable', 'No 127.x/16 is free for the addresses of services', 'Stop agents that are not needed')
@@ -94,11 +93,11 @@ export function keyOf(target: AliasTarget): string {
   return `${target.kind} ${target.network} ${target.id}`
 }
 
-function listen(host: string): Promise<Server | undefined> {
+function listen(name: string): Promise<Server | undefined> {
   const server = createServer((socket) => socket.destroy())
   return new Promise((resolve) => {
     server.once('error', () => resolve(undefined))
-    server.listen({ host, port: markerPort, exclusive: true }, () => {
+    server.listen(name, () => {
       server.unref()
       resolve(server)
     })

@@ -1,6 +1,7 @@
 // The book of loopback aliases: stable, unique, rested for an hour.
-import { expect, test } from 'vitest'
-import { AliasBook, type AliasTarget } from '../../../agent/dataplane/userspace/aliases.ts'
+import { createServer } from 'node:net'
+import { expect, onTestFinished, test } from 'vitest'
+import { AliasBook, type AliasTarget, claimBlock } from '../../../agent/dataplane/userspace/aliases.ts'
 
 const target = (id: string): AliasTarget => ({ kind: 'service', network: 'n1', id })
 const hour = 60 * 60 * 1_000
@@ -28,4 +29,14 @@ test("an address rests for an hour after its target has gone, and is nobody else
   book.keep(() => false, 3_001 + hour)
   const others = Array.from({ length: 64_000 }, (_, i) => book.addressOf(target(`x${i}`)))
   expect(others).toContain(address)
+})
+
+test('two agents on a machine claim two blocks, and one that listens on every address is in the way of none', async () => {
+  const everywhere = createServer()
+  onTestFinished(() => void everywhere.close())
+  // The mesh's port by default; a test that runs beside may have it.
+  await new Promise<void>((resolve) => everywhere.once('error', () => resolve()).listen(7767, '0.0.0.0', resolve))
+  const claims = [await claimBlock('n1'), await claimBlock('n1')]
+  onTestFinished(() => claims.forEach(({ marker }) => void marker.close()))
+  expect(claims[0]?.block).not.toBe(claims[1]?.block)
 })
