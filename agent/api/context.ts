@@ -147,6 +147,7 @@ export interface LoggedFlow {
   readonly service: ServiceId
   readonly task: TaskId
   readonly node: NodeId
+  readonly pickedMs: number
   readonly openedMs: number
   readonly endedMs: number | undefined
   /** Why it ended; 'finished' is in good order. */

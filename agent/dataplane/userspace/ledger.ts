@@ -24,6 +24,8 @@ export interface FlowRecord {
   readonly task: TaskId
   /** Node that runs the task. */
   readonly node: NodeId
+  /** Wall ms at which this endpoint was picked. */
+  readonly pickedMs: number
   /** Wall ms at which the hosting agent said that the task accepted. */
   readonly openedMs: number
   /** From the client to the task, and back. */
@@ -90,7 +92,10 @@ export class Ledger {
     readonly task: TaskId
     readonly node: NodeId
     readonly entry?: NodeId
+    /** Wall ms; left out where picking and opening are one. */
+    readonly pickedMs?: number
   }): FlowRecord {
+    const openedMs = this.clock.wall()
     const record: FlowRecord = {
       id: this.nextId++,
       protocol: flow.protocol,
@@ -99,7 +104,8 @@ export class Ledger {
       service: flow.service,
       task: flow.task,
       node: flow.node,
-      openedMs: this.clock.wall(),
+      pickedMs: flow.pickedMs ?? openedMs,
+      openedMs,
       bytesIn: 0,
       bytesOut: 0,
       endedMs: undefined,

@@ -129,7 +129,7 @@ class Opening {
         return
       }
       if (this.route.options.proxyProtocol) task.write(proxyHeader('tcp', this.from, this.entry()))
-      const record = this.record(backend)
+      const record = this.record(backend, pickedMs)
       relaySockets(this.client, task, record, (cause) => this.deps.ledger.end(record, cause))
     })
   }
@@ -142,7 +142,7 @@ class Opening {
           flow.reset('cancelled')
           return
         }
-        const record = this.record(backend)
+        const record = this.record(backend, pickedMs)
         flow.handler = new SocketFlow(this.client, flow, {
           side: 'client',
           record,
@@ -204,13 +204,14 @@ class Opening {
     this.attempts.clear()
   }
 
-  private record(backend: Backend) {
+  private record(backend: Backend, pickedMs: number) {
     return this.deps.ledger.opened({
       protocol: 'tcp',
       client: `${this.from.host}:${this.from.port}`,
       service: this.route.service,
       task: backend.task,
       node: backend.node,
+      pickedMs,
     })
   }
 

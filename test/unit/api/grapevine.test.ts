@@ -168,7 +168,7 @@ describe('the node itself', () => {
 
   test('tells single flows of late, so that a failed request can be explained', async () => {
     const flow = { protocol: 'tcp', client: '192.0.2.1:5', entry: 'n1', service: 's', task: 't', node: 'n2' } as const
-    const ended = { ...flow, openedMs: 1_000, cause: 'node-lost', bytesIn: 1, bytesOut: 0 }
+    const ended = { ...flow, pickedMs: 999, openedMs: 1_000, cause: 'node-lost', bytesIn: 1, bytesOut: 0 }
     api.fake.set.flowLog = [
       { ...ended, endedMs: 2_000 },
       { ...ended, endedMs: 5_000 },
