@@ -85,6 +85,7 @@ export function createMembershipLoop(deps: MembershipDeps): MembershipLoop {
     const stepped = step(swim, input, { nowMs: clock.now(), random: () => random.next(), times })
     swim = stepped.state
     for (const effect of stepped.effects) perform(effect)
+    reportAwaited()
     timer()
     timer = clock.after(Math.max(1, wakeAt(swim) - clock.now()), () => feed({ is: 'tick', lagMs: clock.lagMs() }))
   }
@@ -131,6 +132,15 @@ export function createMembershipLoop(deps: MembershipDeps): MembershipLoop {
       sentence,
       attributes: { cause: entry.cause, observer: nodeName(view, change.by) },
     })
+  }
+
+  /** Either may come last, the record of the present run or the answer that names that run. */
+  function reportAwaited(): void {
+    for (const change of [...awaited.values()]) {
+      const entry = swim.entries.get(change.entry.node)
+      if (entry === undefined) awaited.delete(change.entry.node)
+      else report({ ...change, entry })
+    }
   }
 
   async function probe(node: NodeId, timeoutMs: number, about: Claim | undefined): Promise<void> {
@@ -216,7 +226,6 @@ export function createMembershipLoop(deps: MembershipDeps): MembershipLoop {
     const known: Known[] = [...view.members.values()].map((m) => ({ node: m.id, presence: m.record.value.presence }))
     known.sort((a, b) => (a.node < b.node ? -1 : 1))
     feed({ is: 'members', members: known, initial })
-    for (const change of [...awaited.values()]) report(change)
   }
 
   async function exchangeTables(node: NodeId): Promise<void> {
