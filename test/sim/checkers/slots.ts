@@ -81,22 +81,41 @@ export function losingClaimsAreNotStarted({ cluster }: Watched): Checker {
   }
 }
 
+/** The task that has the slot by right, unless that is this one, or the one that this one is to take over from. */
 function betterThan({ node }: Agent, id: string, mine: TaskValue): TaskValue | undefined {
   const { tasks, tasksByService, members } = node!.view
-  for (const other of tasksByService.get(mine.service) ?? []) {
+  const others = [...(tasksByService.get(mine.service) ?? [])].flatMap((other): readonly Held[] => {
     const value = tasks.get(other)?.value
-    if (value === undefined || other === id || value.slot !== mine.slot || mine.replaces === other) continue
+    if (value === undefined || other === id || value.slot !== mine.slot) return []
     const member = members.get(value.node)
-    const lives = member !== undefined && (member.liveness === 'alive' || member.liveness === 'suspect')
-    const ended = ['complete', 'shutdown', 'failed', 'rejected', 'remove', 'orphaned'].includes(value.state)
-    if (!lives || ended || value.stopping === true || member.record.value.boot !== value.boot) continue
-    const [a, b] = [value.created, mine.created]
-    const earlier = a.ms - b.ms || a.counter - b.counter || (other < id ? -1 : 1)
-    const first = mine.generation - value.generation || earlier
-    // A claim to take over from somebody else does not hold the slot before it runs.
-    if (first < 0 && (value.replaces === undefined || value.state === 'running')) return value
-  }
-  return undefined
+    const isUp = member !== undefined && (member.liveness === 'alive' || member.liveness === 'suspect')
+    const lives = isUp && !endedStates.has(value.state) && member.record.value.boot === value.boot
+    return lives && value.stopping !== true ? [{ id: other, value }] : []
+  })
+  // Who was taken over from holds no more; a claim to take over does not hold before it runs.
+  const replaced = new Set(others.filter(({ value }) => value.state === 'running').map(({ value }) => value.replaces))
+  const rivals = others.filter(
+    (t) => !replaced.has(t.id) && (t.value.replaces === undefined || t.value.state === 'running'),
+  )
+  const first = rivals.reduce<Held>((best, rival) => (comesBefore(rival, best) ? rival : best), { id, value: mine })
+  return first.id === id || first.id === mine.replaces ? undefined : first.value
+}
+
+const endedStates = new Set(['complete', 'shutdown', 'failed', 'rejected', 'remove', 'orphaned'])
+
+interface Held {
+  readonly id: string
+  readonly value: TaskValue
+}
+
+/** design.md 5: newer spec generation, earlier creation, task id. */
+function comesBefore(a: Held, b: Held): boolean {
+  const [x, y] = [a.value, b.value]
+  if (x.generation !== y.generation) return x.generation > y.generation
+  const { ms, counter, node } = x.created
+  if (ms !== y.created.ms) return ms < y.created.ms
+  if (counter !== y.created.counter) return counter < y.created.counter
+  return node === y.created.node ? a.id < b.id : node < y.created.node
 }
 
 /** 10 s of design.md 5, and what the detector needs to see that it is alone. */
@@ -118,10 +137,15 @@ export function isolatedStartsLittle({ truth }: Watched): Checker {
       const since = truth.isolatedSince(machine)
       if (since === undefined || atMs - since < windowMs) return
       const slots = new Set(recent.filter((start) => start.atMs >= since).map((start) => start.slot)).size
-      const own = [...machine.programs.values()].filter((p) => p.running && p.startedMs <= atMs - windowMs).length
+      // Also those that are down for their restart delay.
+      const own = new Set(
+        [...machine.programs.values()]
+          .filter((p) => p.startedMs <= atMs - windowMs || !p.running)
+          .map(({ plan }) => `${plan.service} ${plan.slot}`),
+      ).size
       const bound = Math.max(4, own)
       // A start takes a moment after its claim: those of the window before may fall into this one.
-      if (slots <= bound * 1.5) return
+      if (slots <= bound + 4) return
       const seen = `${machine.name}, cut off for ${Math.round((atMs - since) / 1000)} s, started ${slots} in 10 s; bound ${bound}`
       throw new Broken({ promise, seen, machines: [machine] })
     },
