@@ -64,6 +64,9 @@ export interface Agent {
   killAgent(): Promise<void>
   /** SIGKILL to the agent and everything it runs. */
   killNode(): Promise<void>
+  /** SIGSTOP to the agent and everything it runs: the machine goes silent. */
+  freeze(): void
+  thaw(): void
 }
 
 /** So many agents, so that a test may name each of them. */
@@ -338,6 +341,12 @@ function createAgent({ dir: home, net, index, doors, pids }: Place): Owned {
       for (const pid of [agent.pid, ...processesOf(dir)]) signal(pid, 'SIGKILL')
       await agent.ended()
       for (const pid of processesOf(dir)) signal(pid, 'SIGKILL')
+    },
+    freeze() {
+      for (const pid of [agent.pid, ...processesOf(dir)]) signal(pid, 'SIGSTOP')
+    },
+    thaw() {
+      for (const pid of [agent.pid, ...processesOf(dir)]) signal(pid, 'SIGCONT')
     },
   }
   return agent

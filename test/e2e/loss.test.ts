@@ -3,18 +3,28 @@ import { expect, test } from 'vitest'
 import { until } from '../until.ts'
 import { ask, keepAsking, runningTasks, runs, webProgram } from './clients.ts'
 import { type Agent, createCluster, see } from './cluster.ts'
-import { isAlive, signal } from './processes.ts'
+import { isAlive, processesOf, signal } from './processes.ts'
 
-test('a client of the surviving nodes does not notice the death of another, and its tasks run elsewhere', async () => {
+test('a client of the surviving nodes does not notice the death of another: its tasks leave the names and run elsewhere', async () => {
   const { agents } = await createCluster({ nodes: 3 })
   const [n1, n2, n3] = agents
-  await createWeb(n1, 3)
-  await runs(agents, 'web', 3)
+  await n1.ok('network', 'create', 'app')
+  await createWeb(n1, 3, '--network', 'app')
+  const before = await runs(agents, 'web', 3)
+  const slot = before.find(({ node }) => node === 'n1')?.slot
+  const names = async () => (await n2.ok('resolve', 'tasks.web', '--from', `web.${slot}`)).split('\n').sort()
+  expect(await names()).toHaveLength(3)
+  const old = await names()
   const asker = keepAsking([n1.address, n2.address], 8080)
   await until(() => asker.asked > 20, { deadlineMs: 5_000, what: 'some requests' })
   await n3.killNode()
-  const tasks = await runs([n1, n2], 'web', 3)
-  expect(tasks.every(({ node }) => node !== 'n3')).toBe(true)
+  await see([n1, n2], [n1, n2])
+  expect((await runs([n1, n2], 'web', 3)).some(({ node }) => node === 'n3')).toBe(false)
+  const now = await until(async () => ((await names()).length === 3 ? names() : undefined), {
+    deadlineMs: 5_000,
+    what: 'three tasks to be named',
+  })
+  expect(now).not.toEqual(old)
   await asker.stop()
   // A request may fail only if it was open on the lost node; each client has one open at a time.
   expect(asker.failures.length, asker.failures.join('\n')).toBeLessThanOrEqual(2)
@@ -22,6 +32,25 @@ test('a client of the surviving nodes does not notice the death of another, and 
   await n3.start()
   await see(agents, agents)
   await runs(agents, 'web', 3)
+})
+
+test('a node that goes silent is replaced, and when it speaks again every slot has one task', async () => {
+  const { agents } = await createCluster({ nodes: 3 })
+  const [n1, n2, n3] = agents
+  await createWeb(n1, 3)
+  await runs(agents, 'web', 3)
+  n3.freeze()
+  await see([n1, n2], [n1, n2])
+  expect((await runs([n1, n2], 'web', 3)).some(({ node }) => node === 'n3')).toBe(false)
+  for (const { address } of [n1, n2]) expect(await ask(address, 8080)).toMatch(/^n[12] /)
+  n3.thaw()
+  await see(agents, agents)
+  await runs(agents, 'web', 3)
+  for (const { address } of agents) expect(await ask(address, 8080)).toMatch(/^n[123] /)
+  await until(() => processesOf(`${n3.dir}/tasks`).length <= 2, {
+    deadlineMs: 10_000,
+    what: 'n3 to run one task at most',
+  })
 })
 
 test('the bootstrap node and then the majority are lost, and the survivor schedules, scales and lets others join', async () => {
