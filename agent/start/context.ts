@@ -9,26 +9,22 @@ import { ask } from '../dns/ask.ts'
 import type { EventRing } from '../events.ts'
 import { fault } from '../fault.ts'
 import type { Node } from '../node.ts'
-import type { Clock, Log, Mesh, Random, Runtime } from '../world.ts'
+import type { Clock, Log, Random } from '../world.ts'
 import { doctor } from './doctor.ts'
+import type { Edges } from './edges.ts'
 import { metrics } from './metrics.ts'
-import type { Names } from './names.ts'
 import { agentVersion } from './self.ts'
 import { createTokenDesk } from './tokens.ts'
 
 export interface ContextParts {
   readonly config: AgentConfig
   readonly node: Node
-  readonly mesh: Mesh
-  readonly dataplane: UserspaceDataplane
-  readonly runtime: Runtime
-  readonly names: Names
+  readonly edges: Edges
   readonly events: EventRing
   readonly clock: Clock
   readonly random: Random
   readonly log: Log
   readonly cluster: string
-  readonly dnsPort: number
   readonly transportCounters: () => ReadonlyMap<string, number>
   readonly joinAddress: () => string
   readonly signRemoval: (node: string, atMs: number) => Uint8Array
@@ -36,7 +32,8 @@ export interface ContextParts {
 }
 
 export function createContext(parts: ContextParts): ApiContext {
-  const { node, clock, random, log, events, runtime, dataplane, mesh, names } = parts
+  const { node, clock, random, log, events } = parts
+  const { runtime, forwarding: dataplane, mesh, names, dnsPort } = parts.edges
   const { view } = node
   return {
     view,
@@ -70,7 +67,7 @@ export function createContext(parts: ContextParts): ApiContext {
       ended: dataplane.flowLog().filter(({ endedMs = 0 }) => endedMs >= sinceMs),
       failed: dataplane.failedAttempts().filter(({ pickedMs }) => pickedMs >= sinceMs),
     }),
-    doctor: () => doctor({ config: parts.config, node, runtime, dnsPort: parts.dnsPort }),
+    doctor: () => doctor({ config: parts.config, node, runtime, dnsPort }),
     metrics: () =>
       metrics({
         node,

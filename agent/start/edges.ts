@@ -1,0 +1,86 @@
+/**
+ * The edges around the node: mesh, data plane, resolvers and runtime, opened in the order in which they need each other.
+ */
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { AgentConfig } from '../config.ts'
+import { createUserspaceDataplane, type UserspaceDataplane } from '../dataplane/userspace/dataplane.ts'
+import { nameservers, parseServer } from '../dns/resolv-conf.ts'
+import type { UpstreamServer } from '../dns/upstream.ts'
+import { createMesh } from '../mesh/mesh.ts'
+import type { Node } from '../node.ts'
+import { createProcessRuntime } from '../runtime/process/runtime.ts'
+import type { Identity } from '../trust/identity.ts'
+import type { Clock, Dataplane, Log, Mesh, Random, Runtime } from '../world.ts'
+import { meshMembersOf } from './admission.ts'
+import { createNames, type Names } from './names.ts'
+import { meshPlaces } from './reach.ts'
+import { createResolvers, usableDnsPort } from './resolvers.ts'
+
+export interface Outside {
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Log
+}
+
+export interface Edges {
+  readonly mesh: Mesh
+  readonly runtime: Runtime
+  readonly forwarding: UserspaceDataplane
+  /** The same, with a resolver for each attached task: what the node is given. */
+  readonly dataplane: Dataplane
+  readonly names: Names
+  /** Port on which the resolvers of tasks answer. */
+  readonly dnsPort: number
+  close(): Promise<void>
+}
+
+/** `node` gives the node once there is one: the edges open first, because it is made of them. */
+export async function openEdges(
+  config: AgentConfig,
+  identity: Identity,
+  outside: Outside,
+  node: () => Node | undefined,
+): Promise<Edges> {
+  const { dataDir } = config.node
+  const view = () => node()?.view
+  const runtime = createProcessRuntime({ dir: join(dataDir, 'tasks'), ...outside })
+  const mesh = await createMesh({ identity, listen: meshPlaces(config), members: meshMembersOf(view), ...outside })
+  const dnsPort = await usableDnsPort(config.dns.ports)
+  const names = createNames({
+    view,
+    isReady: (network) => node()?.isReady(network) ?? false,
+    upstream: await upstreamOf(config),
+    ...outside,
+  })
+  const resolvers = createResolvers(() => forwarding.block, dnsPort)
+  const forwarding = await createUserspaceDataplane({
+    self: identity.nodeId,
+    mesh,
+    addresses: config.dataplane.addresses,
+    resolverFor: (task) => resolvers.of(task),
+    hosts: { dir: join(dataDir, 'hosts'), namesFor: names.hostsOf },
+    ...outside,
+  })
+  return {
+    mesh,
+    runtime,
+    forwarding,
+    dataplane: names.around(forwarding, resolvers),
+    names,
+    dnsPort,
+    async close() {
+      await names.close()
+      await forwarding.close()
+      await mesh.close()
+      await runtime.close()
+    },
+  }
+}
+
+async function upstreamOf(config: AgentConfig): Promise<readonly UpstreamServer[]> {
+  if (config.dns.upstream !== undefined) return config.dns.upstream.flatMap((text) => parseServer(text) ?? [])
+  const text = await readFile('/etc/resolv.conf', 'utf8').catch(() => '')
+  // Blocks of 127.16/16 to 127.254/16 are agents' own (dataplane/userspace/aliases.ts): asking them would lead back here.
+  return nameservers(text, (host) => /^127\.(1[6-9]|[2-9]\d|1\d\d|2[0-4]\d|25[0-4])\./.test(host))
+}

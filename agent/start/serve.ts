@@ -1,0 +1,41 @@
+/**
+ * Opens what others ask this agent by: the API's socket, the same API for other agents over the mesh, and metrics over TCP.
+ */
+import { createServer, type Server } from 'node:http'
+import type { ApiContext } from '../api/context.ts'
+import { createApiServer } from '../api/server.ts'
+import type { AgentConfig } from '../config.ts'
+import { fault } from '../fault.ts'
+import type { Mesh } from '../world.ts'
+
+export interface Serving {
+  close(): Promise<void>
+}
+
+export async function serve(config: AgentConfig, context: ApiContext, mesh: Mesh): Promise<Serving> {
+  const api = await createApiServer(context, { socket: config.api.socket })
+  mesh.onStream((stream) => api.serve(stream))
+  const { metrics } = config.api
+  const server = metrics === undefined ? undefined : await serveMetrics(metrics, context.metrics)
+  return {
+    async close() {
+      server?.close()
+      await api.close()
+    },
+  }
+}
+
+function serveMetrics(place: { readonly host: string; readonly port: number }, text: () => string): Promise<Server> {
+  const server = createServer((request, response) => {
+    const known = request.method === 'GET' && /^\/(grapevine\/)?metrics$/.test(request.url ?? '')
+    response.writeHead(known ? 200 : 404, { 'content-type': 'text/plain; version=0.0.4' })
+    response.end(known ? text() : 'Metrics are at /metrics\n')
+  })
+  return new Promise((resolve, reject) => {
+    server.once('error', (cause) => {
+      const sentence = `--metrics ${place.host}:${place.port} cannot be bound: ${cause.message}`
+      reject(fault('port-taken', sentence, 'Choose another port', cause))
+    })
+    server.listen(place, () => resolve(server))
+  })
+}
