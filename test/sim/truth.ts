@@ -11,8 +11,6 @@ export interface Truth {
   downSince(machine: Machine): number | undefined
   /** Virtual ms since which the agent is up, running, and reaches every other running agent both ways. */
   soundSince(machine: Machine): number | undefined
-  /** Virtual ms since which it reaches fewer than half of the nodes, itself included. */
-  isolatedSince(machine: Machine): number | undefined
   /** Looks at the world; to be called at least at each change of it. */
   look(): void
 }
@@ -21,7 +19,6 @@ export function createTruth(cluster: Cluster): Truth {
   const { world } = cluster
   const down = new Map<Machine, number>()
   const sound = new Map<Machine, number>()
-  const isolated = new Map<Machine, number>()
 
   function note(map: Map<Machine, number>, machine: Machine, holds: boolean): void {
     if (!holds) map.delete(machine)
@@ -41,7 +38,6 @@ export function createTruth(cluster: Cluster): Truth {
     programs: () => world.machines.flatMap((m) => [...m.programs.values()].filter((program) => program.running)),
     downSince: (machine) => down.get(machine),
     soundSince: (machine) => sound.get(machine),
-    isolatedSince: (machine) => isolated.get(machine),
     look() {
       const { machines } = world
       const running = machines.filter(isRunning)
@@ -50,7 +46,6 @@ export function createTruth(cluster: Cluster): Truth {
         note(down, machine, cluster.agentOn(machine) === undefined)
         const reached = isUp ? running.filter((other) => linked(machine, other)).length : 0
         note(sound, machine, isUp && reached === running.length && !world.net.isClogged(machine))
-        note(isolated, machine, isUp && reached * 2 < machines.length)
       }
     },
   }

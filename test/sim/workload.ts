@@ -12,7 +12,9 @@ export interface Workload {
   wind(): void
 }
 
-const imagesOf: readonly string[] = ['web', 'web', 'web', 'web', 'slow', 'crashy', 'broken', 'stubborn', 'shaky']
+const imagesOf: readonly string[] = [...Array<string>(8).fill('web'), 'slow', 'crashy', 'broken', 'stubborn', 'shaky']
+/** Each change costs every node a look at everything: what 100 tasks do not show, 500 do not either. */
+const [servicesMax, replicasMax] = [8, 12]
 
 export function createWorkload(cluster: Cluster, operator: Operator, chance: Chance): Workload {
   const drained = new Set<string>()
@@ -24,7 +26,7 @@ export function createWorkload(cluster: Cluster, operator: Operator, chance: Cha
     return {
       name,
       image: chance.pick(imagesOf),
-      replicas: chance.one(0.1) ? 'global' : chance.integer(1, 2 * cluster.machines.length),
+      replicas: chance.one(0.1) ? 'global' : someReplicas(1),
       networks: networks.length === 0 ? [] : chance.shuffled(networks).slice(0, chance.integer(0, 2)),
       publish: chance.one(0.4) ? [8000 + chance.integer(0, 6)] : [],
       order: chance.one(0.4) ? 'start-first' : 'stop-first',
@@ -35,13 +37,13 @@ export function createWorkload(cluster: Cluster, operator: Operator, chance: Cha
 
   const acts: Readonly<Record<string, (agent: Agent) => void>> = {
     createService(agent) {
-      if (agent.node!.view.services.size < 12) operator.createService(agent, wish(agent))
+      if (agent.node!.view.services.size < servicesMax) operator.createService(agent, wish(agent))
     },
     removeService: (agent) => withService(agent, (id) => operator.removeService(agent, id)),
     scale: (agent) =>
       withService(agent, (id) => {
         const isGlobal = agent.node!.view.services.get(id)?.value.spec.Mode?.Global !== undefined
-        if (!isGlobal) operator.scale(agent, id, chance.integer(0, 2 * cluster.machines.length))
+        if (!isGlobal) operator.scale(agent, id, someReplicas(0))
       }),
     update: (agent) =>
       withService(agent, (id) =>
@@ -80,6 +82,10 @@ export function createWorkload(cluster: Cluster, operator: Operator, chance: Cha
     'drain',
     'activate',
   ]
+
+  function someReplicas(least: number): number {
+    return chance.integer(least, Math.min(replicasMax, 2 * cluster.machines.length))
+  }
 
   function withService(agent: Agent, act: (id: string) => void): void {
     const ids = [...agent.node!.view.services.keys()].sort()

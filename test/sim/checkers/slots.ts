@@ -118,25 +118,33 @@ function comesBefore(a: Held, b: Held): boolean {
   return node === y.created.node ? a.id < b.id : node < y.created.node
 }
 
-/** 10 s of design.md 5, and what the detector needs to see that it is alone. */
+/** design.md 5. */
 const windowMs = 10_000
 
-/** A node that reaches fewer than half of the others starts at most max(4, what it ran) in 10 s. */
-export function isolatedStartsLittle({ truth }: Watched): Checker {
+/** A node that sees fewer than half of the known nodes starts at most max(4, what it ran) in 10 s. */
+export function isolatedStartsLittle({ cluster }: Watched): Checker {
   const promise = 'an isolated node starts no more than max(4, its own count) in 10 s'
-  const starts = new Map<number, { readonly atMs: number; readonly slot: string }[]>()
+  const starts = new Map<Agent, { readonly atMs: number; readonly slot: string }[]>()
+  const alone = new Map<Agent, number>()
   return {
     promise,
+    always() {
+      for (const agent of cluster.taking()) {
+        if (!seesFewerThanHalf(agent)) alone.delete(agent)
+        else if (!alone.has(agent)) alone.set(agent, cluster.world.time.now())
+      }
+      return undefined
+    },
     onTold({ atMs, what }) {
       if (what.is !== 'started') return
       const { machine } = what.agent
       const { service, slot } = what.program.plan
-      const recent = (starts.get(machine.index) ?? []).filter((start) => start.atMs > atMs - windowMs)
+      const recent = (starts.get(what.agent) ?? []).filter((start) => start.atMs > atMs - windowMs)
       recent.push({ atMs, slot: `${service} ${slot}` })
-      starts.set(machine.index, recent)
-      const since = truth.isolatedSince(machine)
+      starts.set(what.agent, recent)
+      const since = alone.get(what.agent)
       if (since === undefined || atMs - since < windowMs) return
-      const slots = new Set(recent.filter((start) => start.atMs >= since).map((start) => start.slot)).size
+      const slots = new Set(recent.map((start) => start.slot)).size
       // Also those that are down for their restart delay.
       const own = new Set(
         [...machine.programs.values()]
@@ -146,8 +154,13 @@ export function isolatedStartsLittle({ truth }: Watched): Checker {
       const bound = Math.max(4, own)
       // A start takes a moment after its claim: those of the window before may fall into this one.
       if (slots <= bound + 4) return
-      const seen = `${machine.name}, cut off for ${Math.round((atMs - since) / 1000)} s, started ${slots} in 10 s; bound ${bound}`
+      const seen = `${machine.name}, alone for ${Math.round((atMs - since) / 1000)} s, started ${slots} in 10 s; bound ${bound}`
       throw new Broken({ promise, seen, machines: [machine] })
     },
   }
+}
+
+function seesFewerThanHalf({ node }: Agent): boolean {
+  const known = [...node!.view.members.values()].filter(({ liveness }) => liveness !== 'left')
+  return known.filter(({ liveness }) => liveness !== 'dead').length * 2 < known.length
 }
