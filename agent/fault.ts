@@ -45,6 +45,14 @@ export function reasonOf(thrown: unknown): string {
   return thrown instanceof Error ? thrown.message : String(thrown)
 }
 
+/** Why an address could not be bound, from the words of whatever tried: those of the kernel, without settings and stacks of libraries. */
+export function bindReason(text: string): string {
+  if (text.includes('EADDRINUSE')) return 'the port is in use'
+  if (text.includes('EADDRNOTAVAIL')) return 'this machine has no such address'
+  if (text.includes('EACCES')) return 'it needs root, as ports below 1024 do'
+  return text.split('\n')[0] ?? text
+}
+
 /** Stops the process's current work when a promise of the code to itself is broken. On in production. */
 export function assert(condition: unknown, sentence: string): asserts condition {
   if (!condition) throw new Error(`broken invariant: ${sentence}`)

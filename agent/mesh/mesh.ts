@@ -18,7 +18,7 @@ import {
 import type { Flow, FlowHandler, ResetReason } from '../../protocol/flow.ts'
 import { decodeTarget, encodeTarget, type FlowTarget } from '../../protocol/flow-open.ts'
 import type { NodeId } from '../../protocol/ids.ts'
-import { fault } from '../fault.ts'
+import { bindReason, fault } from '../fault.ts'
 import type { Identity } from '../trust/identity.ts'
 import type { Cancel, Clock, Log, Mesh, MeshCounters, MeshOpening } from '../world.ts'
 import { selfSigned } from './certificate.ts'
@@ -323,7 +323,11 @@ function fail(waiting: Waiting, reason: ResetReason): void {
   waiting.handler.onReset(reason)
 }
 
-function listenFault(host: string, port: number, error: NodeJS.ErrnoException): Error {
-  if (error.code !== 'EADDRINUSE') return error
-  return fault('port-taken', `Cannot listen on ${host}:${port}: the port is in use`, 'Choose another --listen', error)
+function listenFault(host: string, port: number, error: Error): Error {
+  return fault(
+    'port-taken',
+    `Cannot listen on ${host}:${port}, where the mesh's TLS goes (the port after that of --listen): ${bindReason(error.message)}`,
+    'Choose another port or address with --listen, or stop what uses it',
+    error,
+  )
 }

@@ -5,7 +5,7 @@ import { createServer, type Server } from 'node:http'
 import type { ApiContext } from '../api/context.ts'
 import { createApiServer } from '../api/server.ts'
 import type { AgentConfig } from '../config.ts'
-import { fault } from '../fault.ts'
+import { bindReason, fault } from '../fault.ts'
 import type { Mesh } from '../world.ts'
 
 export interface Serving {
@@ -33,7 +33,7 @@ function serveMetrics(place: { readonly host: string; readonly port: number }, t
   })
   return new Promise((resolve, reject) => {
     server.once('error', (cause) => {
-      const sentence = `--metrics ${place.host}:${place.port} cannot be bound: ${cause.message}`
+      const sentence = `--metrics ${place.host}:${place.port} cannot be bound: ${bindReason(cause.message)}`
       reject(fault('port-taken', sentence, 'Choose another port', cause))
     })
     server.listen(place, () => resolve(server))

@@ -10,7 +10,7 @@ import { tcp } from '@libp2p/tcp'
 import { yamux } from '@libp2p/yamux'
 import type { Multiaddr } from '@multiformats/multiaddr'
 import { createLibp2p } from 'libp2p'
-import { fault, reasonOf } from '../fault.ts'
+import { bindReason, fault, reasonOf } from '../fault.ts'
 import type { Identity } from '../trust/identity.ts'
 import type { TransportTimes } from './admission.ts'
 import { type Gate, gate } from './gate.ts'
@@ -130,10 +130,9 @@ export function startFault(error: unknown, listen: readonly string[]): Error {
   ) {
     return fault('internal', `The control plane did not start: ${text}`, undefined, error)
   }
-  const ports = listen.join(', ')
   return fault(
     'port-taken',
-    `Cannot listen on ${ports}: ${text}`,
+    `Cannot listen on ${listen.join(', ')}: ${bindReason(text)}`,
     'Choose another port or address with --listen, or stop what uses it',
     error,
   )
