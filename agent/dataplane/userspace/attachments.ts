@@ -9,7 +9,7 @@ import type { Protocol } from '../../../protocol/model.ts'
 import { hash32 } from '../../core/routes/maglev.ts'
 import { fault } from '../../fault.ts'
 import type { Attachment, AttachmentPort, AttachRequest } from '../../world.ts'
-import { holderText, takenPorts } from './holders.ts'
+import { holderText, isTakenAt, takenPorts } from './holders.ts'
 
 /** Below the kernel's ephemeral ports (32768), so that no outgoing connection takes one between choice and use. */
 const firstPort = 20_000
@@ -31,13 +31,13 @@ export class Attachments {
     return [...this.tasks.values()]
   }
 
-  /** A port for each target, the same number for both protocols of one target. Throws `port-taken`. */
-  choosePorts(request: AttachRequest): readonly AttachmentPort[] {
+  /** A port on `host` for each target, the same number for both protocols of one target. Throws `port-taken`. */
+  choosePorts(request: AttachRequest, host: string): readonly AttachmentPort[] {
     const taken = new Set([...takenPorts('tcp'), ...takenPorts('udp'), ...this.ports()])
     const actual = new Map<number, number>()
     for (const { protocol, target } of request.targets) {
       const fixed = request.fixed.get(target)
-      if (fixed !== undefined) this.demandFree(protocol, fixed)
+      if (fixed !== undefined) this.demandFree(protocol, host, fixed)
       const port = fixed ?? actual.get(target) ?? freePort(`${request.task} ${target}`, taken)
       taken.add(port)
       actual.set(target, port)
@@ -64,7 +64,7 @@ export class Attachments {
     return this.all().flatMap(({ attachment }) => attachment.ports.map((p) => p.actual))
   }
 
-  private demandFree(protocol: Protocol, port: number): void {
+  private demandFree(protocol: Protocol, host: string, port: number): void {
     const own = this.all().find(({ attachment }) =>
       attachment.ports.some((p) => p.protocol === protocol && p.actual === port),
     )
@@ -73,10 +73,10 @@ export class Attachments {
       throw fault('port-taken', `Port ${port}/${protocol} is used by ${serviceName}.${slot} on this node`)
     }
     const kind = protocol === 'udp' ? 'udp' : 'tcp'
-    if (!takenPorts(kind).has(port)) return
+    if (!isTakenAt(kind, host, port)) return
     throw fault(
       'port-taken',
-      `Port ${port}/${protocol} is bound by ${holderText(kind, port)} on this node`,
+      `Port ${port}/${protocol} is bound by ${holderText(kind, host, port)} on this node`,
       'Stop that program, or choose another port',
     )
   }

@@ -227,9 +227,10 @@ class Userspace implements UserspaceDataplane {
       const fixed = request.fixed.get(target)
       if (fixed !== undefined) await this.listeners.closePort(protocol, fixed)
     }
+    const host = this.options.addresses[0] ?? '127.0.0.1'
     const attachment: Attachment = {
-      host: this.options.addresses[0] ?? '127.0.0.1',
-      ports: this.attachments.choosePorts(request),
+      host,
+      ports: this.attachments.choosePorts(request, host),
       resolver: this.options.resolverFor(request.task),
       hostsFile: this.hostsFiles?.pathOf(request.task),
     }
@@ -294,7 +295,7 @@ class Userspace implements UserspaceDataplane {
       }
       const why =
         code === 'EADDRINUSE'
-          ? `is bound by ${holderText(protocol, port)} on ${host}`
+          ? `is bound by ${holderText(protocol, host, port)} on ${host}`
           : code === 'EACCES'
             ? `on ${host} needs privileges that the agent does not have`
             : `on ${host} cannot be opened: ${code}`

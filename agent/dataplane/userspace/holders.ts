@@ -16,9 +16,16 @@ export function takenPorts(protocol: 'tcp' | 'udp'): ReadonlySet<number> {
   return new Set(sockets(protocol).map((socket) => socket.port))
 }
 
-/** The program that holds a port; undefined when nothing does or we may not see whose it is. */
-export function holderOf(protocol: 'tcp' | 'udp', port: number): Holder | undefined {
-  const inodes = new Set(sockets(protocol).flatMap((s) => (s.port === port ? `socket:[${s.inode}]` : [])))
+/** Whether a port cannot be bound on an IPv4 address: another agent of this machine may hold it on its own. */
+export function isTakenAt(protocol: 'tcp' | 'udp', host: string, port: number): boolean {
+  return sockets(protocol).some((socket) => socket.port === port && covers(socket.host, host))
+}
+
+/** The program that holds a port there; undefined when nothing does or we may not see whose it is. */
+export function holderOf(protocol: 'tcp' | 'udp', host: string, port: number): Holder | undefined {
+  const inodes = new Set(
+    sockets(protocol).flatMap((s) => (s.port === port && covers(s.host, host) ? `socket:[${s.inode}]` : [])),
+  )
   if (inodes.size === 0) return undefined
   for (const pid of list('/proc').filter((name) => /^\d+$/.test(name))) {
     if (!list(`/proc/${pid}/fd`).some((fd) => inodes.has(link(`/proc/${pid}/fd/${fd}`)))) continue
@@ -28,12 +35,30 @@ export function holderOf(protocol: 'tcp' | 'udp', port: number): Holder | undefi
 }
 
 /** `nginx, pid 123`, or `another program`. */
-export function holderText(protocol: 'tcp' | 'udp', port: number): string {
-  const holder = holderOf(protocol, port)
+export function holderText(protocol: 'tcp' | 'udp', host: string, port: number): string {
+  const holder = holderOf(protocol, host, port)
   return holder === undefined ? 'another program' : `another program (${holder.program}, pid ${holder.pid})`
 }
 
-function sockets(protocol: 'tcp' | 'udp'): readonly { readonly port: number; readonly inode: string }[] {
+/**
+ * Whether a socket bound to this local address, as /proc/net writes it, keeps an IPv4 host from being bound: the same address, the wildcard, or
+ * either of them in IPv6's form. Of an IPv6 host it cannot tell, and says yes.
+ */
+function covers(local: string, host: string): boolean {
+  const bytes = host.split('.')
+  if (bytes.length !== 4 || /^0+$/.test(local)) return true
+  const hex = bytes.map((byte) => Number(byte).toString(16).padStart(2, '0')).reverse()
+  return local.endsWith(hex.join('').toUpperCase()) || /^0{16}FFFF0{12}$/.test(local)
+}
+
+interface Bound {
+  /** Hex digits of the local address. */
+  readonly host: string
+  readonly port: number
+  readonly inode: string
+}
+
+function sockets(protocol: 'tcp' | 'udp'): readonly Bound[] {
   return [protocol, `${protocol}6`].flatMap((file) =>
     read(`/proc/net/${file}`)
       .split('\n')
@@ -41,7 +66,8 @@ function sockets(protocol: 'tcp' | 'udp'): readonly { readonly port: number; rea
       .flatMap((line) => {
         const fields = line.trim().split(/\s+/)
         if (fields.length < 10 || (protocol === 'tcp' && fields[3] !== listening)) return []
-        return { port: Number.parseInt(fields[1]!.slice(fields[1]!.lastIndexOf(':') + 1), 16), inode: fields[9]! }
+        const [host = '', port = ''] = fields[1]!.split(':')
+        return { host, port: Number.parseInt(port, 16), inode: fields[9]! }
       }),
   )
 }
