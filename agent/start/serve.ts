@@ -13,10 +13,13 @@ export interface Serving {
 }
 
 export async function serve(config: AgentConfig, context: ApiContext, mesh: Mesh): Promise<Serving> {
-  const api = await createApiServer(context, { socket: config.api.socket })
-  mesh.onStream((stream) => api.serve(stream))
   const { metrics } = config.api
   const server = metrics === undefined ? undefined : await serveMetrics(metrics, context.metrics)
+  const api = await createApiServer(context, { socket: config.api.socket }).catch((error: unknown) => {
+    server?.close()
+    throw error
+  })
+  mesh.onStream((stream) => api.serve(stream))
   return {
     async close() {
       server?.close()
