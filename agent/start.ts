@@ -100,6 +100,7 @@ async function openNode(parts: Parts): Promise<Opened> {
       certificate: origin.certificate,
       listen: config.transport.listen,
       advertise: config.transport.advertise,
+      addresses: config.dataplane.addresses,
       admission: admissionOf(view),
       times: transportTimes[config.preset],
       build: agentVersion,
@@ -194,7 +195,8 @@ function tellMesh(view: ReplicatedView, mesh: Mesh): void {
 async function end(node: Node, serving: Serving | undefined, ending: EndingDesk, log: Log): Promise<number> {
   const { code, how } = await ending.decided
   await serving?.close()
-  if (how === 'leave') {
+  // One that was never let in has nothing to drain and nobody to tell.
+  if (how === 'leave' && serving !== undefined) {
     log.info('draining: tasks stop here and run elsewhere; a second signal ends at once')
     await node.leave()
   } else await node.stop({ backSoon: how === 'back-soon' })
