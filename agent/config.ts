@@ -68,7 +68,7 @@ export interface Machine {
   readonly hostname: string
   readonly isRoot: boolean
   readonly home: string
-  /** Address of the default route, if there is one. */
+  /** Address of the default route; where there is none, the first that other machines may reach. */
   readonly routeAddress: string | undefined
   /** The socket of an agent that says nothing else. */
   readonly socket: string

@@ -4,29 +4,31 @@
  * A wildcard listener is reachable by every address of the machine, most of which are of no use elsewhere (docker0, bridges, veth pairs);
  * announcing those makes peers wait for time-outs (ecosystem.md 2, trap 17).
  */
-export interface HostAddress {
-  readonly name: string
-  readonly address: string
-  readonly family: 'IPv4' | 'IPv6'
-  readonly internal: boolean
+import { type HostAddress, isLinkLocal, isReachable } from '../interfaces.ts'
+
+export interface Reachability {
+  /** Hosts that the operator named, which then are all there is. */
+  readonly advertise: readonly string[]
+  /** Where published ports answer: the default route's address, which comes first and is told even if a bridge has it. */
+  readonly addresses: readonly string[]
 }
 
-/** Interfaces that container engines, hypervisors and we ourselves make. */
-const virtualInterface = /^(docker|br-|veth|virbr|cni|flannel|vxlan|cali|podman|lxc|lxd|vmnet|vine|kube)/
-
 /**
- * Multiaddrs to put in the member record, best first. `listening`: multiaddrs with real ports. `advertise`: hosts that the operator named, which
- * then are all there is. Without any usable address, loopback: a cluster on one machine.
+ * Multiaddrs to put in the member record, best first. `listening`: multiaddrs with real ports. Without any usable address, loopback: a cluster
+ * on one machine.
  */
 export function advertised(
   listening: readonly string[],
-  advertise: readonly string[],
+  { advertise, addresses }: Reachability,
   hosts: readonly HostAddress[],
 ): readonly string[] {
   const ports = [...new Set(listening.map(portOf).filter((port) => port !== undefined))]
   if (advertise.length > 0) return advertise.flatMap((host) => ports.map((port) => multiaddrText(host, port)))
-  const virtual = new Set(hosts.filter((host) => virtualInterface.test(host.name)).map((host) => host.address))
-  const usable = listening.filter((address) => !virtual.has(hostOf(address)) && !isLinkLocal(hostOf(address)))
+  const useless = new Set(hosts.filter((host) => !host.internal && !isReachable(host)).map(({ address }) => address))
+  const rank = (address: string) => (addresses.includes(hostOf(address)) ? 0 : 1)
+  const usable = listening
+    .filter((address) => rank(address) === 0 || !(useless.has(hostOf(address)) || isLinkLocal(hostOf(address))))
+    .toSorted((a, b) => rank(a) - rank(b))
   const global = usable.filter((address) => !isLoopback(hostOf(address)))
   return global.length > 0 ? global : usable
 }
@@ -48,8 +50,4 @@ export function hostOf(address: string): string {
 
 function isLoopback(host: string): boolean {
   return host.startsWith('127.') || host === '::1'
-}
-
-function isLinkLocal(host: string): boolean {
-  return host.startsWith('169.254.') || host.toLowerCase().startsWith('fe80:')
 }

@@ -17,6 +17,9 @@ export type DialFailure =
   /** We do not accept who answered. */
   | { readonly kind: 'distrust'; readonly reason: RefusalReason }
 
+/** What Noise says when another key answers than the address named. */
+export const impostorSentence = 'does not match expected remote identity key'
+
 /** A dial's thrown error. `reached`: a TCP connection had been opened. */
 export function dialFailureOf(error: unknown, reached: boolean): DialFailure {
   const detail = reasonOf(error)
@@ -35,7 +38,7 @@ export function dialFailureOf(error: unknown, reached: boolean): DialFailure {
   if (name === 'InvalidPeerIdError') return { kind: 'self', detail }
   if (name === 'TimeoutError' || name === 'AbortError' || code === 'ETIMEDOUT')
     return { kind: reached ? 'silent' : 'timeout', detail }
-  if (detail.includes('does not match expected remote identity key')) return { kind: 'impostor', detail }
+  if (detail.includes(impostorSentence)) return { kind: 'impostor', detail }
   // Noise answered, but its prologue (the cluster's tag) was another.
   if (detail.includes('validation fail')) return { kind: 'distrust', reason: 'other-cluster' }
   return { kind: reached ? 'silent' : 'timeout', detail }

@@ -5,14 +5,15 @@
  * always a value, with the stage that failed.
  */
 
+import { setTimeout as pause } from 'node:timers/promises'
 import type { Connection, PeerId } from '@libp2p/interface'
-import { multiaddr } from '@multiformats/multiaddr'
+import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
 import { reasonOf } from '../fault.ts'
 import { checkCertificate } from '../trust/certificate.ts'
 import { nodeIdOf } from '../trust/identity.ts'
 import { abortNow } from './abort.ts'
 import type { TransportTimes } from './admission.ts'
-import { type DialFailure, dialFailureOf } from './diagnose.ts'
+import { type DialFailure, dialFailureOf, impostorSentence } from './diagnose.ts'
 import { type DialerWish, type HelloContext, helloAsDialer, type OpenLink, type Peer } from './handshake.ts'
 import type { Welcome } from './hello.ts'
 import type { Libp2pNode } from './libp2p.ts'
@@ -36,28 +37,78 @@ export interface Reaching {
   readonly hello: HelloContext
 }
 
-/** Tries the addresses in turn, each a multiaddr with or without `/p2p/…`, all within one dial's time. */
+/** 250 ms (RFC 8305, 8): an address that leads nowhere costs no more than that. */
+const staggerMs = 250
+
+/** Tries the addresses, best first, each a multiaddr with or without `/p2p/…`, all within one dial's time. */
 export async function reach(addresses: readonly string[], wish: DialerWish, use: Reaching): Promise<Reached> {
   let connected = false
   let connection: Connection
   try {
-    connection = await use.node.dial(
-      addresses.map((address) => multiaddr(address)),
-      {
-        // Without it libp2p hands out a connection that is being closed, or the peer's own before its hello.
-        force: true,
-        signal: AbortSignal.timeout(use.times.dialMs),
-        onProgress: (event) => {
-          if (event.type.startsWith('upgrader:')) connected = true
-        },
+    connection = await dialFirst(addresses, {
+      node: use.node,
+      signal: AbortSignal.timeout(use.times.dialMs),
+      onReached: () => {
+        connected = true
       },
-    )
+    })
   } catch (error) {
     return failed(dialFailureOf(error, connected))
   }
   const outcome = await greet(connection, wish, use)
   if (outcome.kind === 'failed') abortNow(connection, 'not admitted')
   return outcome
+}
+
+interface Dialling {
+  readonly node: Libp2pNode
+  readonly signal: AbortSignal
+  /** A TCP connection was opened. */
+  readonly onReached: () => void
+}
+
+/**
+ * A connection by the first address that gives one. libp2p's own list is tried one after the other within one time limit, so that an address of a
+ * network that leads nowhere from here, and drops what is sent to it, uses all of it up.
+ */
+async function dialFirst(addresses: readonly string[], dialling: Dialling): Promise<Connection> {
+  const [only] = addresses
+  if (only !== undefined && addresses.length === 1) return dialOne(multiaddr(only), dialling)
+  const settled = new AbortController()
+  const racing = { ...dialling, signal: AbortSignal.any([dialling.signal, settled.signal]) }
+  const tries: Promise<Connection>[] = []
+  for (const [place, address] of addresses.entries()) {
+    const previous = tries[place - 1] ?? Promise.reject(new Error('there is none'))
+    const failed = new Promise<void>((resolve) => void previous.catch(() => resolve()))
+    const turn = Promise.race([failed, pause(place * staggerMs, undefined, { signal: racing.signal })])
+    tries.push(turn.then(() => dialExpected(address, racing)))
+  }
+  try {
+    return await Promise.any(tries)
+  } finally {
+    settled.abort()
+  }
+}
+
+/** The peer is left out of the address: libp2p would make one dial of all to the same peer. */
+async function dialExpected(address: string, dialling: Dialling): Promise<Connection> {
+  const [plain = '', expected] = address.split('/p2p/')
+  const connection = await dialOne(multiaddr(plain), dialling)
+  const isAnother = expected !== undefined && connection.remotePeer.toString() !== expected
+  if (!isAnother && !dialling.signal.aborted) return connection
+  abortNow(connection, 'not wanted')
+  throw new Error(isAnother ? impostorSentence : 'another address answered first')
+}
+
+function dialOne(address: Multiaddr, { node, signal, onReached }: Dialling): Promise<Connection> {
+  return node.dial(address, {
+    // Without it libp2p hands out a connection that is being closed, or the peer's own before its hello.
+    force: true,
+    signal,
+    onProgress: (event) => {
+      if (event.type.startsWith('upgrader:')) onReached()
+    },
+  })
 }
 
 async function greet(connection: Connection, wish: DialerWish, { hello, times }: Reaching): Promise<Reached> {
@@ -94,10 +145,10 @@ export async function dialBack(
   // Eight addresses are more than a machine has networks; the rest of a hostile list is not dialled.
   const tried = listen.slice(0, 8)
   try {
-    const addresses = tried.map((address) => multiaddr(`${address}/p2p/${peer.peerId}`))
+    const addresses = tried.map((address) => `${address}/p2p/${peer.peerId}`)
     // The newcomer waits for its welcome within its own hello time.
     const signal = AbortSignal.timeout(Math.min(times.dialMs, times.helloMs * 0.6))
-    const connection = await node.dial(addresses, { force: true, signal })
+    const connection = await dialFirst(addresses, { node, signal, onReached: () => {} })
     connection.close().catch(() => abortNow(connection, 'dial-back'))
     return undefined
   } catch (error) {

@@ -5,10 +5,10 @@
  * `Admission` at each step and kept nowhere here, except what this process has checked itself: certificates shown with messages.
  */
 
-import { networkInterfaces } from 'node:os'
 import type { Connection, Stream } from '@libp2p/interface'
 import type { NodeId } from '../../protocol/ids.ts'
 import { assert, fault } from '../fault.ts'
+import { hostAddresses } from '../interfaces.ts'
 import { checkRemoval } from '../trust/certificate.ts'
 import type { Identity } from '../trust/identity.ts'
 import type { Cancel, Clock, Disconnect, Log, Random, Transport, TransportHandlers } from '../world.ts'
@@ -39,6 +39,8 @@ export interface TransportOptions {
   readonly listen: readonly string[]
   /** Hosts to tell others instead of the addresses found; empty: find them. */
   readonly advertise: readonly string[]
+  /** Where published ports answer; of the addresses found these come first. */
+  readonly addresses: readonly string[]
   readonly admission: Admission
   readonly clock: Clock
   readonly random: Random
@@ -347,10 +349,8 @@ export function createTransport(options: TransportOptions): Libp2pTransport {
 
   function listening(): readonly string[] {
     if (started === undefined) return []
-    const hosts = Object.entries(networkInterfaces()).flatMap(([name, addresses]) =>
-      (addresses ?? []).map(({ address, family, internal }) => ({ name, address, family, internal })),
-    )
-    return advertised(listeningOn(started.node), options.advertise, hosts)
+    const { advertise, addresses } = options
+    return advertised(listeningOn(started.node), { advertise, addresses }, hostAddresses())
   }
 
   function beginJoin(request: JoinRequest): Joining {

@@ -1,17 +1,21 @@
 /** Asks the machine what config.ts needs to know: its name, its address, who we are. Reads /proc; decides nothing. */
 import { readFileSync } from 'node:fs'
-import { homedir, hostname, networkInterfaces } from 'node:os'
+import { homedir, hostname } from 'node:os'
 import type { Machine } from '../../config.ts'
+import { hostAddresses, isReachable } from '../../interfaces.ts'
 import { standardSocket } from '../client.ts'
 
 export function readMachine(env: Readonly<Record<string, string | undefined>>): Machine {
   const isRoot = process.getuid?.() === 0
-  const addresses = networkInterfaces()[defaultRouteInterface() ?? ''] ?? []
+  const addresses = hostAddresses().filter(({ family }) => family === 'IPv4')
+  const route = defaultRouteInterface()
+  // Without a default route, as on a network that leads nowhere else, its neighbours still reach the machine.
+  const own = addresses.find(({ name }) => name === route) ?? addresses.find(isReachable)
   return {
     hostname: hostname(),
     isRoot,
     home: homedir(),
-    routeAddress: addresses.find(({ family }) => family === 'IPv4')?.address,
+    routeAddress: own?.address,
     socket: env.VINE_SOCKET || standardSocket(env, isRoot),
   }
 }
@@ -26,7 +30,7 @@ function defaultRouteInterface(): string | undefined {
     const routes = rows.filter((row) => row[1] === '00000000').toSorted((a, b) => Number(a[6]) - Number(b[6]))
     return routes[0]?.[0]
   } catch {
-    // No /proc: not Linux. Published ports then answer on 127.0.0.1 only.
+    // No /proc: not Linux, where no agent runs.
     return undefined
   }
 }

@@ -135,6 +135,48 @@ describe('joining', () => {
   })
 })
 
+describe('a machine in several networks', () => {
+  /** An address that swallows what it is sent. */
+  async function nowhere(host: string, port: number): Promise<void> {
+    const silent = createServer(() => {})
+    others.push(() => silent.close())
+    await new Promise<void>((resolve) => silent.listen(port, host, resolve))
+  }
+
+  test('is let in when only its second address can be reached', async () => {
+    const { cluster, first } = await founded()
+    const joiner = await one({
+      cluster,
+      certificate: undefined,
+      state: registry(),
+      advertise: ['127.0.0.9', '127.0.0.1'],
+    })
+    await nowhere('127.0.0.9', Number(addressOf(joiner).split('/')[4]))
+    const attempt = tryJoin(joiner, [addressOf(first)])
+    await until(attempt.joined, { deadlineMs: 5_000, what: 'the admission' })
+    expect(attempt.rounds).toEqual([])
+  })
+
+  test('is dialled by one address after another, and nobody else who answers is taken for it', async () => {
+    const { cluster, first } = await founded()
+    const identity = createIdentity()
+    const before = await one({ identity, cluster, certificate: undefined, state: registry() })
+    const another = await one({ cluster, certificate: undefined, state: registry() })
+    const { certificate } = await until(tryJoin(before, [addressOf(first)]).joined, { deadlineMs: 5_000, what: 'one' })
+    await until(tryJoin(another, [addressOf(first)]).joined, { deadlineMs: 5_000, what: 'the other' })
+    await before.transport.stop()
+    const port = Number(addressOf(first).split('/')[4])
+    await nowhere('127.0.0.9', port)
+    const listen = [`/ip4/127.0.0.9/tcp/${port}`, addressOf(another), addressOf(first)]
+    const own = registry()
+    own.members.set(first.identity.nodeId, { ...memberOf(first), listen })
+    const again = await one({ identity, cluster, certificate, state: own })
+    // One dial's time, in which libp2p alone would still wait for the first address.
+    await until(() => again.transport.connected().length > 0, { deadlineMs: 2_000, what: 'the connection' })
+    expect(again.transport.connected()[0]).toBe(first.identity.nodeId)
+  })
+})
+
 describe('a join that does not work says within 5 s which it is', () => {
   async function joinerOf(cluster: string, more: Partial<StationOptions> = {}): Promise<LibStation> {
     return one({ cluster, certificate: undefined, state: registry(), ...more })

@@ -66,6 +66,7 @@ export async function station(options: StationOptions): Promise<LibStation> {
     certificate: options.certificate,
     listen: [options.listen ?? '/ip4/127.0.0.1/tcp/0'],
     advertise: options.advertise ?? [],
+    addresses: [],
     admission: admissionOf(state, identity.nodeId),
     clock: { ...clock, wall: () => clock.wall() + (options.wallOffsetMs ?? 0) },
     random: createRandom(),

@@ -110,27 +110,36 @@ describe('gossip wrapping', () => {
 })
 
 describe('advertised()', () => {
-  const host = (name: string, address: string, internal = false) => ({
+  const host = (name: string, address: string, bridge = false) => ({
     name,
     address,
     family: 'IPv4' as const,
-    internal,
+    internal: name === 'lo',
+    bridge,
   })
   const hosts = [
-    host('lo', '127.0.0.1', true),
-    host('docker0', '172.17.0.1'),
+    host('lo', '127.0.0.1'),
+    host('docker0', '172.17.0.1', true),
     host('br-3f', '172.18.0.1'),
+    host('storage', '198.51.100.7'),
+    host('lan', '203.0.113.7', true),
     host('eth0', '192.0.2.7'),
   ]
   const listening = hosts.map(({ address }) => `/ip4/${address}/tcp/7766`)
+  const found = { advertise: [], addresses: ['192.0.2.7', '127.0.0.1'] }
 
-  test("tells the machine's own addresses, never a bridge's, and loopback only when there is nothing else", () => {
-    expect(advertised(listening, [], hosts)).toEqual(['/ip4/192.0.2.7/tcp/7766'])
-    expect(advertised(['/ip4/127.0.0.1/tcp/1'], [], hosts)).toEqual(['/ip4/127.0.0.1/tcp/1'])
+  test("tells the machine's own addresses, the default route's first, never a bridge's, and loopback only when there is nothing else", () => {
+    expect(advertised(listening, found, hosts)).toEqual(['/ip4/192.0.2.7/tcp/7766', '/ip4/198.51.100.7/tcp/7766'])
+    expect(advertised(['/ip4/127.0.0.1/tcp/1'], found, hosts)).toEqual(['/ip4/127.0.0.1/tcp/1'])
+  })
+
+  test("tells a bridge's address when the default route goes by it", () => {
+    expect(advertised(listening, { ...found, addresses: ['203.0.113.7'] }, hosts)[0]).toBe('/ip4/203.0.113.7/tcp/7766')
   })
 
   test('tells what the operator named, and only that', () => {
-    expect(advertised(listening, ['198.51.100.1', 'n1.example', '2001:db8::1'], hosts)).toEqual([
+    const advertise = ['198.51.100.1', 'n1.example', '2001:db8::1']
+    expect(advertised(listening, { ...found, advertise }, hosts)).toEqual([
       '/ip4/198.51.100.1/tcp/7766',
       '/dns/n1.example/tcp/7766',
       '/ip6/2001:db8::1/tcp/7766',
