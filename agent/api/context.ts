@@ -116,8 +116,6 @@ export interface IssuedToken {
 export interface FlowCounters {
   readonly service: ServiceId
   readonly name: string
-  /** Where flows enter: `published 8080/tcp` or `service backend`. */
-  readonly entry: string
   readonly opened: number
   readonly active: number
   readonly failed: number

@@ -61,7 +61,6 @@ export interface NodeEvent {
 export interface FlowCounters {
   readonly service: string
   readonly name: string
-  readonly entry: string
   readonly opened: number
   readonly active: number
   readonly failed: number

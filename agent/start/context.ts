@@ -91,7 +91,6 @@ function flowCounters(dataplane: UserspaceDataplane, node: Node): readonly FlowC
     return {
       service,
       name,
-      entry: name,
       opened: tally.connections,
       active: tally.active,
       failed: tally.failures,

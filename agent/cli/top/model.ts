@@ -82,10 +82,10 @@ function ratesByService(
   before: readonly FlowCounters[],
   seconds: number,
 ): ReadonlyMap<string, Rates> {
-  const old = new Map(before.map((flow) => [`${flow.service} ${flow.entry}`, flow]))
+  const old = new Map(before.map((flow) => [flow.service, flow]))
   const rates = new Map<string, Rates>()
   for (const flow of now) {
-    const was = old.get(`${flow.service} ${flow.entry}`)
+    const was = old.get(flow.service)
     const since = (count: (flow: FlowCounters) => number) => {
       const difference = count(flow) - (was === undefined ? 0 : count(was))
       return seconds <= 0 ? 0 : Math.max(difference < 0 ? count(flow) : difference, 0) / seconds

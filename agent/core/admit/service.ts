@@ -38,7 +38,7 @@ export function admitNewService(
   const named = { ...read, Name: read.Name === undefined || read.Name === '' ? identity.fallbackName : read.Name }
   const refused = checkSpec(named) ?? checkNameFree(view, named.Name)
   if (refused !== undefined) return refused
-  const spec = withNetworkIds(view, named)
+  const spec = withNetworkIds(view, withMode(named))
   if (spec instanceof Fault) return spec
   const vips = chooseVips(view, spec, [])
   if (vips instanceof Fault) return vips
@@ -65,7 +65,7 @@ export function admitServiceUpdate(
   if (read instanceof Fault) return read
   const refused = checkUnchanged(old.spec, read) ?? checkSpec(read)
   if (refused !== undefined) return refused
-  const spec = withNetworkIds(view, read)
+  const spec = withNetworkIds(view, withMode(read))
   if (spec instanceof Fault) return spec
   const vips = chooseVips(view, spec, old.vips)
   if (vips instanceof Fault) return vips
@@ -80,6 +80,17 @@ export function admitServiceUpdate(
     ports: choosePublishedPorts(view, spec, current.id),
     updatedMs: nowMs,
   })
+}
+
+/** Docker's daemon writes the default into the spec, and its client refuses a service without it ("unrecognized service mode"). */
+function withMode(spec: ServiceSpec): ServiceSpec {
+  if (spec.Mode?.Global !== undefined) return spec
+  return { ...spec, Mode: { ...spec.Mode, Replicated: { Replicas: 1, ...dropNull(spec.Mode?.Replicated) } } }
+}
+
+function dropNull(replicated: { readonly Replicas?: number | null | undefined } | undefined) {
+  const { Replicas: replicas, ...rest } = replicated ?? {}
+  return replicas === undefined || replicas === null ? rest : { ...rest, Replicas: replicas }
 }
 
 /** model.ts bounds the list. */

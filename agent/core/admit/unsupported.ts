@@ -72,7 +72,7 @@ export const refusals: readonly Refusal[] = [
   {
     path: 'RollbackConfig',
     what: 'rollback settings',
-    fix: 'vine service update --rollback goes back one slot after another',
+    fix: 'Leave them out: an update can be undone by another one',
   },
 ]
 
@@ -103,6 +103,7 @@ const labelValues: Readonly<Record<string, RegExp>> = {
   'grapevine.partition': /^(run|stop)$/,
   'grapevine.proxy-protocol': /^(v2|off)$/,
   'grapevine.affinity': /^(client-ip|none)$/,
+  'grapevine.ttl': /^\d{1,4}$/,
 }
 
 export function checkLabels(spec: ServiceSpec): Fault | undefined {

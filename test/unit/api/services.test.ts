@@ -43,6 +43,14 @@ describe('creating a service', () => {
     expect(read.Endpoint.VirtualIPs).toEqual([{ NetworkID: network, Addr: expect.stringMatching(/^10\..*\/24$/) }])
   })
 
+  test.each([undefined, {}, { Replicated: {} }, { Replicated: { Replicas: null } }])(
+    'one replica is meant by mode %j, and told as Docker tells it',
+    async (mode) => {
+      await create('web', { Mode: mode })
+      expect((await api.get('/services/web')).body.Spec.Mode).toEqual({ Replicated: { Replicas: 1 } })
+    },
+  )
+
   test('makes up a name when none is given', async () => {
     const { Name: _none, ...nameless } = spec('x')
     const { body } = await api.post('/services/create', nameless)
@@ -72,6 +80,12 @@ describe('creating a service', () => {
     const [chosen] = (await api.get('/services/web')).body.Endpoint.Ports
     expect(chosen.PublishedPort).toBeGreaterThanOrEqual(30_000)
     expect(chosen.PublishedPort).toBeLessThan(32_768)
+  })
+
+  test('knows every label of its own', async () => {
+    const labels = { 'grapevine.ttl': '30', 'grapevine.affinity': 'client-ip', 'grapevine.expose': '80,53/udp' }
+    expect((await create('web', { Labels: labels })).body.Warnings ?? []).toEqual([])
+    expect((await create('db', { Labels: { 'grapevine.ttl': 'long' } })).status).toBe(400)
   })
 
   test('warns when only this node holds it, when a program is missing, and of a label that means nothing', async () => {

@@ -61,6 +61,21 @@ describe('readConfig()', () => {
     })
   })
 
+  test('a join address is a multiaddr, or a host with or without a port', () => {
+    const join = [
+      '/dns4/n1/tcp/7766',
+      'n1',
+      'n1.example:7766',
+      '192.0.2.1',
+      '192.0.2.1:1',
+      '2001:db8::1',
+      '[2001:db8::1]:7766',
+    ]
+    expect(read({ flags: { join } }).transport.join).toEqual(join)
+    for (const wrong of ['300.0.0.1:7766', 'n1:70000', 'http://n1', '[n1]:1', 'n1:'])
+      expect(refusal({ flags: { join: [wrong] } })).toContain(`--join "${wrong}"`)
+  })
+
   test('the result cannot be changed, not even deep inside', () => {
     const config = read()
     expect(Object.isFrozen(config.transport.listen)).toBe(true)

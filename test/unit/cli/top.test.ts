@@ -29,7 +29,7 @@ function snapshot(changes: Partial<Snapshot> = {}): Snapshot {
 }
 
 function flow(opened: number, bytesIn: number, failed = 0) {
-  return { service: web.ID, name: 'web', entry: 'published 8080/tcp', opened, active: 4, failed, bytesIn, bytesOut: 0 }
+  return { service: web.ID, name: 'web', opened, active: 4, failed, bytesIn, bytesOut: 0 }
 }
 
 const later = picture(snapshot({ atMs: now + 2000, flows: [flow(150, 25_000, 1)] }), snapshot())
