@@ -32,7 +32,7 @@ export interface TransportConfig {
   readonly listen: readonly string[]
   /** Hosts told to other nodes, best first; none: the transport tells the addresses it finds, never a bridge's. */
   readonly advertise: readonly string[]
-  /** Multiaddrs of members to join through, perhaps without /p2p/<id>; none: found a cluster, or come back to the one on disk. */
+  /** Multiaddrs of members to join through, perhaps without /p2p/<id>, or host:port; none: found a cluster, or come back to the one on disk. */
   readonly join: readonly string[]
   readonly token: string | undefined
 }
@@ -141,7 +141,7 @@ function build(read: Reader, { env, machine }: ConfigInput): AgentConfig {
     transport: {
       listen: orElse(read.list('listen', checkListen), [listenDefault]),
       advertise: read.list('advertise', checkHost),
-      join: read.list('join', checkMultiaddr),
+      join: read.list('join', checkJoin),
       token: read.one('token'),
     },
     dataplane: {
@@ -294,6 +294,16 @@ function checkMultiaddr(value: string): string | undefined {
   if (kind === undefined) return 'must be a multiaddr such as /ip4/192.0.2.1/tcp/7766 or /dns4/n1.example/tcp/7766'
   if (kind === 'ip4' && isIP(host) !== 4) return `holds "${host}", which is no IPv4 address`
   if (kind === 'ip6' && isIP(host) !== 6) return `holds "${host}", which is no IPv6 address`
+  return Number(port) > 65_535 ? `holds the port ${port}; ports end at 65535` : undefined
+}
+
+/** A multiaddr, or what people type: a host, with its port unless it is the default one. */
+function checkJoin(value: string): string | undefined {
+  if (value.startsWith('/')) return checkMultiaddr(value)
+  if (isIP(value) !== 0) return undefined
+  const [, v6, host = '', port = '1'] = /^(?:\[([^\]]+)\]|([a-zA-Z0-9._-]+))(?::(\d{1,5}))?$/.exec(value) ?? []
+  const isHost = v6 === undefined ? host !== '' && !/^[\d.]+$/.test(host) : isIP(v6) === 6
+  if (!isHost && isIP(host) !== 4) return 'must be a multiaddr such as /ip4/192.0.2.1/tcp/7766, or host:port'
   return Number(port) > 65_535 ? `holds the port ${port}; ports end at 65535` : undefined
 }
 
