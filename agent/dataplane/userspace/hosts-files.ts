@@ -1,10 +1,11 @@
 /**
- * An /etc/hosts for each task that can have its own: the names of its networks with the addresses by which it reaches them.
+ * An /etc/hosts for each task that can have its own: the names of its networks with the addresses by which it reaches them, before what the
+ * machine's own file says. A task is a program of this machine, and finds there what it finds without us.
  *
  * Overwritten in place by one write, then cut to length: a bind mount over /etc/hosts holds this very file, so a new one renamed over it
  * would never be seen, and a file emptied first would be, by whoever reads at that moment.
  */
-import { closeSync, constants, ftruncateSync, mkdirSync, openSync, rmSync, writeSync } from 'node:fs'
+import { closeSync, constants, ftruncateSync, mkdirSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import type { TaskId } from '../../../protocol/ids.ts'
 
@@ -13,7 +14,19 @@ export interface HostName {
   readonly address: string
 }
 
-const head = '127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n'
+/** Where the machine has no file, or one without these. */
+const standard = '127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n'
+
+/** The text of a hosts file. A name of ours that the machine has too is the network's: resolvers take all lines of a name together (host.conf(5), multi). */
+export function hostsText(names: readonly HostName[], machine: string): string {
+  const ours = new Set(names.map(({ name }) => name))
+  const kept = (/\slocalhost\b/.test(machine) ? machine : standard + machine).split('\n').flatMap((line) => {
+    const [address, ...theirs] = line.replace(/#.*/, '').split(/\s+/).filter(Boolean)
+    const left = theirs.filter((name) => !ours.has(name))
+    return address === undefined || left.length === 0 ? [] : [`${address} ${left.join(' ')}\n`]
+  })
+  return [...names.map(({ name, address }) => `${address} ${name}\n`), ...kept].join('')
+}
 
 export class HostsFiles {
   private readonly dir: string
@@ -29,7 +42,7 @@ export class HostsFiles {
 
   /** Makes the file say this. A write that fails is tried again at the next change. */
   write(task: TaskId, names: readonly HostName[]): void {
-    const text = head + names.map(({ name, address }) => `${address} ${name}\n`).join('')
+    const text = hostsText(names, machineHosts())
     if (this.written.get(task) === text) return
     mkdirSync(this.dir, { recursive: true })
     overwrite(this.pathOf(task), Buffer.from(text))
@@ -39,6 +52,15 @@ export class HostsFiles {
   remove(task: TaskId): void {
     this.written.delete(task)
     rmSync(this.pathOf(task), { force: true })
+  }
+}
+
+function machineHosts(): string {
+  try {
+    return readFileSync('/etc/hosts', 'utf8')
+  } catch {
+    // A container without one.
+    return ''
   }
 }
 

@@ -173,14 +173,13 @@ test('a task finds the names of its networks in its hosts file, and the file fol
   })
   const attachment = await plane.attach(request('t8', 'tcp'))
   expect(attachment.resolver).toBe('127.0.0.1:10053')
-  expect(readFileSync(attachment.hostsFile!, 'utf8')).toBe(
-    '127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n127.20.1.1 web\n127.20.1.2 tasks.web\n',
-  )
+  const read = () => readFileSync(attachment.hostsFile!, 'utf8')
+  expect(read()).toMatch(/^127\.20\.1\.1 web\n127\.20\.1\.2 tasks\.web\n(.*\n)*127\.0\.0\.1 .*localhost/)
   names = names.slice(0, 1)
   plane.namesChanged()
-  expect(readFileSync(attachment.hostsFile!, 'utf8')).toMatch(/127\.20\.1\.1 web\n$/)
+  expect(read()).toMatch(/^127\.20\.1\.1 web\n(?!127\.20)/)
   await plane.detach('t8')
-  expect(() => readFileSync(attachment.hostsFile!, 'utf8')).toThrow('ENOENT')
+  expect(read).toThrow('ENOENT')
   await plane.close()
   rmSync(dir, { recursive: true })
 })
