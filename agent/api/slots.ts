@@ -3,7 +3,7 @@ import type { TaskId } from '../../protocol/ids.ts'
 import type { ServiceValue } from '../../protocol/model.ts'
 import { place } from '../core/placement/place.ts'
 import type { Stamped, View } from '../core/view.ts'
-import { explain, type SlotReport } from '../core/why.ts'
+import { explain, lateStart, type SlotReport } from '../core/why.ts'
 
 /** What clients of /grapevine/why get. */
 export type { SlotReport }
@@ -13,6 +13,8 @@ export interface SlotView extends SlotReport {
   readonly takeover: TaskId | undefined
   /** The holder is to stop. */
   readonly leaving: boolean
+  /** What its task, long in starting, waits for. */
+  readonly late: string | undefined
 }
 
 /** In the order of slots. `nowMs`: wall ms. */
@@ -24,6 +26,8 @@ export function slotViews(view: View, service: Stamped<ServiceValue>, nowMs: num
   )
   return explain(view, service, nowMs).map((report) => {
     const plan = plans.get(report.slot)
-    return { ...report, takeover: plan?.takeover, leaving: plan?.leave !== undefined }
+    const task = view.tasks.get(report.task ?? '')?.value
+    const late = task === undefined ? undefined : lateStart(service, task, nowMs)
+    return { ...report, takeover: plan?.takeover, leaving: plan?.leave !== undefined, late }
   })
 }

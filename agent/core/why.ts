@@ -4,7 +4,7 @@
  * Says what place() decided, in sentences; it decides nothing.
  */
 import type { NodeId, ServiceId, Slot, TaskId } from '../../protocol/ids.ts'
-import type { ServiceValue } from '../../protocol/model.ts'
+import type { ServiceValue, TaskValue } from '../../protocol/model.ts'
 import { nodeName, upMembers } from './live.ts'
 import { place, type SlotPlan } from './placement/place.ts'
 import type { Stamped, View } from './view.ts'
@@ -30,6 +30,25 @@ export function explain(view: View, service: Stamped<ServiceValue>, nowMs: numbe
     task: plan.task,
     sentence: sentenceOf(view, service, plan, { nowMs, load: placement.load }),
   }))
+}
+
+/** 3 s: programs listen well before; after it people want to read what is missing. */
+const lateMs = 3_000
+
+/** What a task that is long in starting waits for; undefined: it is not. `nowMs`: wall. */
+export function lateStart(service: Stamped<ServiceValue>, task: TaskValue, nowMs: number): string | undefined {
+  return task.state === 'starting' && nowMs - task.stateMs >= lateMs ? awaited(service, task) : undefined
+}
+
+/** The order is that of loops/reconcile-ready.ts: a health check counts for more than ports. */
+function awaited(service: Stamped<ServiceValue>, task: TaskValue): string {
+  if (wanted(service).health !== undefined) return 'its health check has not passed yet'
+  const ports = task.ports.filter(({ protocol }) => protocol === 'tcp')
+  if (ports.length === 0) return 'its program has just begun'
+  const named = ports.map(({ target, actual }, i) =>
+    actual === target ? `${target}` : `${actual} ($PORT${i === 0 ? '' : `_${target}`}, for ${target})`,
+  )
+  return `its program does not listen yet on port ${named.join(' or ')}`
 }
 
 /** Nodes on which a published port of the service does not listen, and why: `n2: port 8080 is bound by another program`. */
@@ -63,8 +82,9 @@ function sentenceOf(view: View, service: Stamped<ServiceValue>, plan: SlotPlan, 
     if (plan.leave !== undefined) return `it leaves ${holder}: ${plan.leave}`
     if (plan.replaces !== undefined && node !== undefined)
       return `a new task starts on ${nodeName(view, node)} before that on ${holder} stops`
-    const state = view.tasks.get(task)?.value.state
-    if (state === 'assigned') return `${holder} claimed it, ${load}${constraints}`
+    const held = view.tasks.get(task)?.value
+    if (held?.state === 'assigned') return `${holder} claimed it, ${load}${constraints}`
+    if (held?.state === 'starting') return `it starts on ${holder}: ${awaited(service, held)}`
     return `it runs on ${holder}, ${load}${constraints}, and a running slot stays where it is`
   }
   if (node === undefined) return plan.why

@@ -159,7 +159,8 @@ async function* framesOf(context: ApiContext, node: NodeId, body: AsyncIterable<
 
 function tasksOf(context: ApiContext, service: Stamped<ServiceValue>): readonly Stamped<TaskValue>[] {
   const ids = [...(context.view.tasksByService.get(service.id) ?? [])].sort()
-  return ids.flatMap((id) => context.view.tasks.get(id) ?? [])
+  // A rejected task never ran: nothing of its log is missing.
+  return ids.flatMap((id) => context.view.tasks.get(id) ?? []).filter(({ value }) => value.state !== 'rejected')
 }
 
 function sentenceOf(context: ApiContext, { key, cause }: Trouble): string {

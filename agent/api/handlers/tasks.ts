@@ -47,7 +47,17 @@ function allTasks(context: ApiContext): Rendered[] {
   for (const service of view.services.values()) {
     const reports = slotViews(view, service, context.clock.wall())
     slots.set(service.id, new Map(reports.map((report) => [report.slot, report])))
-    for (const report of reports) if (report.task === undefined) waiting.push(renderPending(service, report))
+    const all = [...(view.tasksByService.get(service.id) ?? [])].flatMap((id) => view.tasks.get(id)?.value ?? [])
+    for (const report of reports) {
+      if (report.task !== undefined) continue
+      waiting.push(
+        renderPending(
+          service,
+          report,
+          all.filter(({ slot }) => slot === report.slot),
+        ),
+      )
+    }
   }
   const recorded = [...view.tasks.values()].map((task) => {
     return renderTask(view, task, slots.get(task.value.service)?.get(task.value.slot))

@@ -18,6 +18,7 @@ export type DesiredState = 'running' | 'shutdown' | 'remove'
 export function renderTask(view: View, task: Stamped<TaskValue>, slot: SlotView | undefined) {
   const value = task.value
   const service = view.services.get(value.service)
+  const error = value.error ?? (slot?.task === task.id ? slot.late : undefined)
   const lost = isLiveTask(value, view) || hasEnded(value.state) ? undefined : lossOf(view, value)
   return {
     ID: task.id,
@@ -31,7 +32,7 @@ export function renderTask(view: View, task: Stamped<TaskValue>, slot: SlotView 
       Timestamp: time(value.stateMs),
       State: lost === undefined ? value.state : 'orphaned',
       Message: lost ?? value.message,
-      ...(value.error === undefined ? {} : { Err: value.error }),
+      ...(error === undefined ? {} : { Err: error }),
       ContainerStatus: {
         ContainerID: task.id,
         PID: value.pid ?? 0,
@@ -44,18 +45,22 @@ export function renderTask(view: View, task: Stamped<TaskValue>, slot: SlotView 
   }
 }
 
-/** The task that Docker's tools expect where a slot waits: state `pending`, with the reason as its error. */
-export function renderPending(service: Stamped<ServiceValue>, slot: SlotView) {
+/**
+ * The task that Docker's tools expect where a slot waits: state `pending`, with the reason as its error. It is younger than all tasks that
+ * the slot had (`past`), since tables draw older ones below as its history.
+ */
+export function renderPending(service: Stamped<ServiceValue>, slot: SlotView, past: readonly TaskValue[]) {
   const { spec, updatedMs } = service.value
+  const createdMs = Math.max(service.version.ms, ...past.map(({ created }) => created.ms + 1))
   return {
     ID: idOf(`pending/${service.id}/${slot.slot}`),
-    ...stamps(service.version, service.version),
+    ...stamps(service.version, { ...service.version, ms: createdMs }),
     Labels: {},
     Spec: spec.TaskTemplate,
     ServiceID: service.id,
     ...slotOf(slot.slot),
     Status: {
-      Timestamp: time(updatedMs),
+      Timestamp: time(Math.max(updatedMs, ...past.map(({ stateMs }) => stateMs))),
       State: 'pending' as const,
       Message: 'pending',
       Err: slot.sentence,

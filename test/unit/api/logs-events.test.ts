@@ -111,6 +111,15 @@ describe('logs', () => {
     ])
   })
 
+  test('of a rejected task are not missed: it never ran', async () => {
+    for (const [i, id] of taskIds.entries())
+      api.fake.putTask(id, { service, slot: String(i + 1), node: nodeIds[0], state: 'rejected' })
+    api.fake.set.logs = () => {
+      throw new Error('Task is not on this node')
+    }
+    expect(await frames('/services/web/logs?stdout=1')).toEqual([])
+  })
+
   test("carry times and details as Docker's client reads them", async () => {
     api.fake.set.lines = [line(0, 7, 'hello world')]
     connectNodes({ [nodeIds[1]]: [], [nodeIds[2]]: [] })

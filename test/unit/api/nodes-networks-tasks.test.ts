@@ -1,7 +1,7 @@
 // Nodes, networks and tasks over the API.
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { type Running, spec, startApi } from './client.ts'
-import { nodeIds } from './fake.ts'
+import { nodeIds, startMs } from './fake.ts'
 
 let api: Running
 beforeEach(async () => {
@@ -165,6 +165,31 @@ describe('tasks', () => {
       Status: { State: 'pending', Err: expect.stringContaining('no suitable node') },
     })
     expect((await api.get(`/tasks/${body[0].ID}`)).body).toEqual(body[0])
+  })
+
+  test('a pending task is younger than the tasks that its slot had, which tables draw below it', async () => {
+    const Placement = { Constraints: ['node.labels.rack==x'] }
+    await api.post('/services/create', spec('web', { TaskTemplate: { ContainerSpec: { Image: 'node' }, Placement } }))
+    const service = [...api.fake.view.services.keys()][0] ?? ''
+    const created = { ms: startMs + 60_000, counter: 0, node: '' }
+    api.fake.putTask('r'.repeat(25), { service, slot: '1', node: nodeIds[0], state: 'rejected', created })
+    const { body } = await api.get('/tasks')
+    const [rejected, pending] = body.filter((t: { Slot: number }) => t.Slot === 1)
+    expect([rejected.Status.State, pending.Status.State]).toEqual(['rejected', 'pending'])
+    expect(Date.parse(pending.CreatedAt)).toBeGreaterThan(Date.parse(rejected.CreatedAt))
+  })
+
+  test('a task that is long in starting says what it waits for, as its error', async () => {
+    await api.post('/services/create', spec('web', { Mode: { Replicated: { Replicas: 1 } } }))
+    const service = [...api.fake.view.services.keys()][0] ?? ''
+    const ports = [{ protocol: 'tcp' as const, target: 80, actual: 25_000 }]
+    const stateMs = api.fake.set.wallMs - 2_999
+    api.fake.putTask('s'.repeat(25), { service, slot: '1', node: nodeIds[0], state: 'starting', stateMs, ports })
+    expect((await api.get('/tasks')).body[0].Status.Err).toBeUndefined()
+    api.fake.set.wallMs += 1
+    expect((await api.get('/tasks')).body[0].Status.Err).toBe(
+      'its program does not listen yet on port 25000 ($PORT, for 80)',
+    )
   })
 
   test('a task of a node that is down is orphaned, and its slot is placed elsewhere', async () => {

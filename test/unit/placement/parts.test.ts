@@ -158,6 +158,20 @@ test('why: a slot says where it runs and why, or why nowhere', () => {
   ])
 })
 
+test('why: a task that starts says what it waits for, by its health check before its ports', () => {
+  const members = [member('n1')]
+  const ports = [{ protocol: 'tcp' as const, target: 80, actual: 25_000 }]
+  const sentence = (template: Parameters<typeof service>[1]) => {
+    const web = service('web', template)
+    const tasks = [task('t', web, { slot: '1', node: 'n1', state: 'starting', ports })]
+    return explain(view({ members, services: [web], tasks }), web, 0)[0]?.sentence
+  }
+  expect(sentence({})).toBe('it starts on n1: its program does not listen yet on port 25000 ($PORT, for 80)')
+  expect(sentence({ template: { ContainerSpec: { Image: 'x', Healthcheck: { Test: ['CMD', 'true'] } } } })).toBe(
+    'it starts on n1: its health check has not passed yet',
+  )
+})
+
 test('scaling down keeps one on each node before a second on any, and what runs before what does not', () => {
   const web = service('web', { replicas: 2 })
   const on = (slot: string, node: string, state: 'running' | 'starting' = 'running') =>
