@@ -18,6 +18,8 @@ export interface OptionDefinition {
   /** Shown in help; the command itself applies it. */
   readonly standard?: string
   readonly choices?: readonly string[]
+  /** Docker's values that are not there yet, each with the sentence that is its answer. */
+  readonly refusedChoices?: Readonly<Record<string, string>>
 }
 
 export interface Example {

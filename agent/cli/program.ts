@@ -98,7 +98,8 @@ function buildOption(definition: OptionDefinition): Option {
     definition.flags,
     standard === undefined ? definition.says : `${definition.says} (default ${standard})`,
   )
-  if (definition.choices !== undefined) option.choices(definition.choices)
+  if (definition.choices !== undefined)
+    option.choices(definition.choices).argParser((value: string) => choice(option.long ?? '', value, definition))
   if (definition.list) option.argParser((value: string, before: string[] | undefined) => [...(before ?? []), value])
   if (definition.whole) option.argParser((value: string) => wholeNumber(option.long ?? definition.flags, value))
   return option
@@ -110,6 +111,13 @@ function buildRefused(definition: OptionDefinition): Option {
     throw usage(`${option.long} is not supported: ${definition.says}`)
   })
   return option
+}
+
+function choice(flag: string, value: string, { choices = [], refusedChoices }: OptionDefinition): string {
+  if (choices.includes(value)) return value
+  const refused = refusedChoices?.[value]
+  if (refused !== undefined) throw usage(`${flag} ${value} is not supported: ${refused}`)
+  throw usage(`invalid value "${value}" for ${flag}`, `It is ${choices.join(', ').replace(/, ([^,]*)$/, ' or $1')}`)
 }
 
 function wholeNumber(flag: string, value: string): number {
@@ -145,7 +153,8 @@ function plainSwitches(
     if (token === '--' || (definition.passThrough && !token.startsWith('-'))) break
     const [, name = '', value] = /^(--[\w-]+)=(.*)$/.exec(token) ?? []
     if (switches.has(name) && isYes(value)) result.push(name)
-    else if (!(switches.has(name) && isNo(value))) result.push(token)
+    else if (!switches.has(name)) result.push(token)
+    else if (!isNo(value)) throw usage(`invalid value "${value}" for ${name}`, 'It is true or false')
     if (takesValue.has(token) && index + 1 < argv.length) result.push(argv[++index] ?? '')
   }
   return [...result, ...argv.slice(index)]

@@ -1,7 +1,7 @@
 /** The words, flags and examples of `vine service …`. Docker's own, as far as there is something to do. */
 import type { CommandDefinition, OptionDefinition } from '../definition.ts'
 import { inspectOptions, listingOptions } from '../listing.ts'
-import { refusedByCreate, refusedByUpdate } from './refused.ts'
+import { jobs, refusedByCreate, refusedByUpdate } from './refused.ts'
 
 const filter: OptionDefinition = { flags: '-f, --filter <filter>', says: 'Only what matches, as key=value', list: true }
 
@@ -74,6 +74,7 @@ const create: CommandDefinition = {
       flags: '--mode <mode>',
       says: 'A set number of tasks (replicated) or one on every node (global)',
       choices: ['replicated', 'global'],
+      refusedChoices: { 'replicated-job': jobs, 'global-job': jobs },
     },
     { flags: '--name <name>', says: 'Name of the service' },
     { flags: '--network <network>', says: 'Network to join, NAME or name=NAME,alias=ALIAS', list: true },

@@ -9,7 +9,7 @@ const container = 'tasks are processes of the node, not containers'
 const files = 'tasks are processes and read the files of their node; pass what is secret or large in a file of its own'
 const resolver = 'each task asks its own resolver, the agent; the agent is told by `vine agent --upstream-dns`'
 const registry = 'no registry is asked: the image names a program on the PATH of the node'
-const jobs = 'jobs are not supported yet; take --restart-condition none or on-failure'
+export const jobs = 'jobs are not supported yet; take --restart-condition none or on-failure'
 
 function refuse(says: string, ...flags: readonly string[]): readonly OptionDefinition[] {
   return flags.map((flag) => ({ flags: flag, says }))

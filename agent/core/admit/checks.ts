@@ -45,7 +45,8 @@ export function checkContainer(spec: ServiceSpec): Fault | undefined {
   const badEnv = container.Env?.find((line) => !/^[^=\0]+(=|$)/.test(line) || line.includes('\0'))
   if (badEnv !== undefined) return invalid(`invalid environment variable: ${badEnv.slice(0, 80)}`)
   const signal = container.StopSignal
-  if (signal !== undefined && !isSignal(signal)) return invalid(`Invalid signal: ${signal.slice(0, 40)}`)
+  if (signal !== undefined && !isSignal(signal))
+    return invalid(`Invalid signal: ${signal.slice(0, 40)}`, 'Write a name or a number, such as SIGTERM, INT or 15')
   return checkHealth(container.Healthcheck)
 }
 

@@ -51,7 +51,12 @@ describe('a wrong command line ends with 125', () => {
     [['service', 'rm'], "missing required argument 'service'\nSee 'vine service rm --help'\n"],
     [['service', 'create', '--secret', 'x', 'node'], undefined],
     [['service', 'create', '--update-parallelism=2', 'node'], undefined],
-    [['service', 'create', '--mode', 'replicated-job', 'node'], undefined],
+    [
+      ['service', 'create', '--mode', 'replicated-job', 'node'],
+      '--mode replicated-job is not supported: jobs are not supported yet; take --restart-condition none or on-failure\n',
+    ],
+    [['service', 'create', '--mode', 'x', 'node'], 'invalid value "x" for --mode\nIt is replicated or global\n'],
+    [['service', 'create', '--detach=x', 'node'], 'invalid value "x" for --detach\nIt is true or false\n'],
     [['service', 'create', '--mode', 'global', '--replicas', '2', 'node'], undefined],
     [['service', 'create', '--replicas', '-1', 'node'], undefined],
     [['service', 'create', '--publish', '8080:http', 'node'], undefined],
