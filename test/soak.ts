@@ -1,5 +1,5 @@
 // npm run soak: the 200 fixed seeds, or `--for 30m` of fresh ones, or `--seed N` alone, each a cluster through ten virtual minutes of faults.
-// One process a core; ends with a line of totals, and with exit code 1 when a promise was broken.
+// `--nodes`, `--minutes`, `--fault KIND` and `--calm` narrow what a seed decides. One process a core; ends with a line of totals, and with exit code 1 when a promise was broken.
 import { spawn } from 'node:child_process'
 import { availableParallelism } from 'node:os'
 import { parseArgs } from 'node:util'
@@ -18,6 +18,7 @@ const { values } = parseArgs({
     nodes: { type: 'string' },
     fault: { type: 'string', multiple: true },
     jobs: { type: 'string' },
+    calm: { type: 'boolean' },
   },
 })
 
@@ -32,6 +33,7 @@ async function these(seeds: readonly number[]): Promise<number> {
       seed,
       ...(values.minutes === undefined ? {} : { minutes: Number(values.minutes) }),
       ...(values.nodes === undefined ? {} : { nodes: Number(values.nodes) }),
+      ...(values.calm === true ? { calm: true } : {}),
       ...(values.fault === undefined ? {} : { faults: values.fault.map(kindOf) }),
     })
     if (result.kind === 'broken') broken++

@@ -13,9 +13,11 @@ export interface SeedOptions {
   readonly seed: number
   /** Virtual minutes of faults. */
   readonly minutes?: number
-  /** Overrides what the seed decides. */
+  /** Overrides what the seed decides. An empty list of faults: none. */
   readonly nodes?: number
   readonly faults?: readonly FaultKind[]
+  /** No gossip is lost, and users are busy. */
+  readonly calm?: boolean
 }
 
 export type SeedResult =
@@ -38,9 +40,17 @@ export async function runSeed(options: SeedOptions): Promise<SeedResult> {
   const chance = createChance(seed).stream('plan')
   const nodes = options.nodes ?? chance.integer(3, chance.one(0.25) ? 30 : 9)
   const cluster = await createCluster({ seed, nodes, clockSpreadMs: chance.one(0.5) ? 2_000 : 0 })
+  if (options.calm === true || chance.stream('loss').one(0.3)) cluster.world.net.gossipLoss = 0
   const watched = watch(cluster)
   try {
-    const faults = await rage({ cluster, watched, seed, minutes, kinds: options.faults ?? kindsOf(seed) })
+    const faults = await rage({
+      cluster,
+      watched,
+      seed,
+      minutes,
+      kinds: options.faults ?? kindsOf(seed),
+      calm: options.calm === true,
+    })
     const settled = await watched.settle(settleMs)
     const requests = watched.operator.outcomes.length
     return { kind: 'kept', seed, nodes, settledMs: settled, faults, requests }
@@ -63,9 +73,10 @@ interface Rage {
   readonly seed: number
   readonly minutes: number
   readonly kinds: readonly FaultKind[]
+  readonly calm: boolean
 }
 
-async function rage({ cluster, watched, seed, minutes, kinds }: Rage): Promise<number> {
+async function rage({ cluster, watched, seed, minutes, kinds, calm }: Rage): Promise<number> {
   const chance = createChance(seed).stream('rage')
   const { time } = cluster.world
   const workload = createWorkload(cluster, watched.operator, chance.stream('workload'))
@@ -73,7 +84,7 @@ async function rage({ cluster, watched, seed, minutes, kinds }: Rage): Promise<n
   const open = new Set<Fault>()
   const endMs = time.now() + minutes * 60_000
   const faultEveryMs = chance.between(3_000, 30_000)
-  const workEveryMs = chance.between(500, 10_000)
+  const workEveryMs = calm ? 200 : chance.between(500, 10_000)
   let nextFaultMs = time.now() + faultEveryMs
   let nextWorkMs = time.now()
   let nextBackupMs = time.now()
@@ -99,7 +110,7 @@ async function rage({ cluster, watched, seed, minutes, kinds }: Rage): Promise<n
       .map(({ machine }) => machine)
       .filter((machine) => !harmed.has(machine))
     const kind = chance.pick(kinds)
-    if (victims.length === 0 || (kind === 'data directory copied' && copied)) continue
+    if (kind === undefined || victims.length === 0 || (kind === 'data directory copied' && copied)) continue
     copied ||= kind === 'data directory copied'
     const fault = beginFault(kind, { cluster, chance: chance.stream(`fault ${count}`), victims, backups })
     open.add(fault)
@@ -127,10 +138,11 @@ function healAll(cluster: Cluster): void {
   }
 }
 
-function replay({ seed, minutes, nodes, faults }: SeedOptions): string {
+function replay({ seed, minutes, nodes, faults, calm }: SeedOptions): string {
   const words = ['npm run soak -- --seed', String(seed)]
   if (minutes !== undefined) words.push('--minutes', String(minutes))
   if (nodes !== undefined) words.push('--nodes', String(nodes))
   if (faults !== undefined) words.push(...faults.flatMap((kind) => ['--fault', `'${kind}'`]))
+  if (calm === true) words.push('--calm')
   return words.join(' ')
 }

@@ -4,6 +4,7 @@ import { oneHolderEach } from './checkers/claims.ts'
 import { noErrors } from './checkers/errors.ts'
 import { deadAreNotUsed, membershipIsTrue } from './checkers/membership.ts'
 import { countsAreReached, isolatedStartsLittle, losingClaimsAreNotStarted, oneTaskASlot } from './checkers/slots.ts'
+import { slotsAreNotStartedTwice } from './checkers/starts.ts'
 import { acknowledgedStays, boundedMemory, deletedStaysDeleted, equalDigests, equalViews } from './checkers/state.ts'
 import type { Cluster } from './cluster.ts'
 import { createOperator, type Operator } from './operator.ts'
@@ -40,6 +41,7 @@ export function watch(cluster: Cluster, extra: (watched: Watched) => readonly Ch
     deadAreNotUsed(watched),
     losingClaimsAreNotStarted(watched),
     isolatedStartsLittle(watched),
+    slotsAreNotStartedTwice(watched),
     noErrors(),
     ...extra(watched),
   ]

@@ -124,7 +124,7 @@ const windowMs = 10_000
 /** A node that sees fewer than half of the known nodes starts at most max(4, what it ran) in 10 s. */
 export function isolatedStartsLittle({ cluster }: Watched): Checker {
   const promise = 'an isolated node starts no more than max(4, its own count) in 10 s'
-  const starts = new Map<Agent, { readonly atMs: number; readonly slot: string }[]>()
+  const starts = new Map<Agent, { readonly claimedMs: number; readonly slot: string }[]>()
   const alone = new Map<Agent, number>()
   return {
     promise,
@@ -137,27 +137,36 @@ export function isolatedStartsLittle({ cluster }: Watched): Checker {
     },
     onTold({ atMs, what }) {
       if (what.is !== 'started') return
-      const { machine } = what.agent
-      const { service, slot } = what.program.plan
-      const recent = (starts.get(what.agent) ?? []).filter((start) => start.atMs > atMs - windowMs)
-      recent.push({ atMs, slot: `${service} ${slot}` })
-      starts.set(what.agent, recent)
-      const since = alone.get(what.agent)
+      const { agent, program } = what
+      const { machine } = agent
+      const recent = (starts.get(agent) ?? []).filter((start) => start.claimedMs > claimedMs(agent, program) - windowMs)
+      recent.push({ claimedMs: claimedMs(agent, program), slot: slotOf(program) })
+      starts.set(agent, recent)
+      const since = alone.get(agent)
       if (since === undefined || atMs - since < windowMs) return
       const slots = new Set(recent.map((start) => start.slot)).size
       // Also those that are down for their restart delay.
       const own = new Set(
         [...machine.programs.values()]
-          .filter((p) => p.startedMs <= atMs - windowMs || !p.running)
-          .map(({ plan }) => `${plan.service} ${plan.slot}`),
+          .filter((p) => !p.running || claimedMs(agent, p) <= claimedMs(agent, program) - windowMs)
+          .map(slotOf),
       ).size
       const bound = Math.max(4, own)
-      // A start takes a moment after its claim: those of the window before may fall into this one.
-      if (slots <= bound + 4) return
+      // What was claimed just before the window may be stamped within it.
+      if (slots <= bound + 2) return
       const seen = `${machine.name}, alone for ${Math.round((atMs - since) / 1000)} s, started ${slots} in 10 s; bound ${bound}`
       throw new Broken({ promise, seen, machines: [machine] })
     },
   }
+}
+
+function slotOf({ plan }: Program): string {
+  return `${plan.service} ${plan.slot}`
+}
+
+/** The budget is of claims; how long a start then takes is the program's affair. Ms of the node's clock. */
+function claimedMs({ node }: Agent, { plan }: Program): number {
+  return node!.view.tasks.get(plan.task)?.value.created.ms ?? 0
 }
 
 function seesFewerThanHalf({ node }: Agent): boolean {
