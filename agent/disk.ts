@@ -4,15 +4,18 @@
  * A replaced file is written beside, fsynced, renamed, and its directory fsynced, so that a power cut leaves the old or the new one whole.
  * Files are 0600 and the directory 0700: the journal holds what the cluster knows. Names come from code, never from the net.
  */
-import { type FileHandle, mkdir, open, readFile, rename, rm } from 'node:fs/promises'
+import { type FileHandle, open, readFile, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { assert, type Fault, fault, reasonOf } from './fault.ts'
+import { makeFolder } from './folder.ts'
 import type { Disk } from './world.ts'
 
 export async function openDisk(directory: string): Promise<Disk> {
-  await mkdir(directory, { recursive: true, mode: 0o700 }).catch((cause: unknown) => {
+  try {
+    makeFolder(directory)
+  } catch (cause) {
     throw diskFault(directory, 'create', cause)
-  })
+  }
 
   function pathOf(name: string): string {
     assert(/^[a-z0-9][a-z0-9._-]*$/.test(name), `"${name}" is no name of a file in the data directory`)

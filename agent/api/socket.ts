@@ -9,6 +9,7 @@ import type http from 'node:http'
 import net from 'node:net'
 import path from 'node:path'
 import { fault, reasonOf } from '../fault.ts'
+import { makeFolder } from '../folder.ts'
 
 /** Bytes of a socket path that Linux takes (sun_path, 108 with its end). */
 const pathBytesMax = 107
@@ -22,7 +23,7 @@ export async function listenOnSocket(server: http.Server, socket: string): Promi
     )
   }
   try {
-    fs.mkdirSync(path.dirname(socket), { recursive: true, mode: 0o700 })
+    makeFolder(path.dirname(socket))
   } catch (cause) {
     throw fault(
       'invalid',

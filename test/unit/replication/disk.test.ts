@@ -28,6 +28,10 @@ describe('the disk', () => {
     for (const name of ['a', 'b']) expect((await stat(join(directory, name))).mode & 0o777).toBe(0o600)
   })
 
+  it('says at once that no directory can be made where nobody can make one', async () => {
+    await expect(openDisk('/proc/vine/data')).rejects.toThrow(/create/)
+  })
+
   it('reads what was written and appended, and nothing of a file that is not there', async () => {
     const disk = await openDisk(await freshDirectory())
     await disk.append('b', Buffer.from('1'))
