@@ -35,7 +35,7 @@ export function reconcile(situation: Situation, now: Now): readonly Step[] {
     ...readied,
     ...limitStarts(situation, decided),
     ...endpointSteps(situation, live),
-    ...(situation.leaving ? [] : claims(situation, now, live)),
+    ...(situation.leaving ? [] : claims(situation, now, own)),
     ...offerSteps(situation, now, live),
     ...housekeeping(situation, own),
   ]
@@ -100,11 +100,14 @@ function limitStarts({ locals }: Situation, steps: readonly Step[]): readonly St
   return steps.filter((step) => step.do !== 'start' || free-- > 0)
 }
 
-function claims(situation: Situation, now: Now, live: readonly Task[]): readonly Step[] {
+function claims(situation: Situation, now: Now, own: readonly Task[]): readonly Step[] {
   const { placement, view, vacantSince, times } = situation
-  const recent = live.filter(({ value }) => now.wallMs - value.created.ms < times.minorityWaitMs).length
+  const isRecent = ({ value }: Task) => now.wallMs - value.created.ms < times.minorityWaitMs
+  // A start that failed was a start.
+  const recent = own.filter(isRecent).length
+  const older = own.filter((task) => !isRecent(task) && !hasEnded(task.value.state)).length
   const at = { nowMs: now.nowMs, minorityWaitMs: times.minorityWaitMs }
-  let budget = startBudget(sideOf(view), at, { recent, older: live.length - recent })
+  let budget = startBudget(sideOf(view), at, { recent, older })
   const steps: Step[] = []
   for (const plans of placement.services.values()) {
     for (const plan of plans) {
