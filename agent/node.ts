@@ -81,6 +81,8 @@ export interface Node {
 
 /** As many as a member record takes (model.ts). */
 const problemsMax = 64
+/** A connection takes 20 ms and more: looked for often enough to lose none of the start-up time. */
+const connectLookMs = 20
 /** 1 s: one exchange takes milliseconds; a member that does not answer must not keep this node from taking part. */
 const tellWithinMs = 1_000
 /** A scope that no holder gives within this time is used as it is (design.md 3). */
@@ -193,7 +195,16 @@ export async function createNode(world: World, config: NodeConfig): Promise<Node
     announceSelf()
   }
 
-  /** Brings the members up to what happened here; silent ones cost a second at most. */
+  /** Takes the state from the members, as soon as there is a connection; goes on without it when there is none in time. */
+  async function fetchState(): Promise<void> {
+    const untilMs = clock.now() + scopeWaitMs
+    while (transport.connected().length === 0 && clock.now() < untilMs) {
+      await new Promise<void>((resolve) => void clock.after(connectLookMs, resolve))
+    }
+    await tellMembers()
+  }
+
+  /** Brings the members up to what happened here, and this node to what they know; silent ones cost a second at most. */
   async function tellMembers(): Promise<void> {
     let cancel = () => {}
     const late = new Promise<void>((resolve) => {
@@ -282,6 +293,8 @@ export async function createNode(world: World, config: NodeConfig): Promise<Node
     },
     async begin(given, founding) {
       facts = given
+      // A journal that was lost says nothing of the tasks that may still run here: the members do.
+      if (founding === undefined && view.found !== 'whole') await fetchState()
       networks = networksOf(view)
       for (const network of networks) view.holdScope(networkScope(network))
       gossip.follow()
