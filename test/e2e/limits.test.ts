@@ -78,10 +78,17 @@ test('a corrupt journal is kept aside, the state comes from the members, and its
   }
   await n2.start()
   await see(agents, agents)
-  const after = await runs(agents, 'a', 4)
   expect(readdirSync(n2.dir)).toContain('state.snapshot.broken-1')
   expect(n2.said()).toContain('the journal is broken; it is set aside and the state comes from the other members')
-  expect(after.map(({ pid }) => pid).sort()).toEqual(before.map(({ pid }) => pid).sort())
+  const pidsOf = (tasks: typeof before) =>
+    tasks
+      .map(({ pid }) => pid)
+      .sort()
+      .join(' ')
+  await until(async () => pidsOf(await runs(agents, 'a', 4)) === pidsOf(before), {
+    deadlineMs: 15_000,
+    what: 'the tasks from before, and their replacements gone',
+  })
   await n2.ok('service', 'create', '--detach', '--quiet', '--name', 'b', 'sleep', '1000')
   await runs(agents, 'b', 1)
   await until(async () => (await n2.vine('status')).code === 0, { deadlineMs: 10_000, what: 'all to be well' })
