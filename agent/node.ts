@@ -81,6 +81,8 @@ export interface Node {
 
 /** As many as a member record takes (model.ts). */
 const problemsMax = 64
+/** 10 s: a node that has forgotten all members waits to be dialled by them, who try again every 5 s (transport/admission.ts). */
+const strangerWaitMs = 10_000
 /** A connection takes 20 ms and more: looked for often enough to lose none of the start-up time. */
 const connectLookMs = 20
 /** 1 s: one exchange takes milliseconds; a member that does not answer must not keep this node from taking part. */
@@ -197,7 +199,9 @@ export async function createNode(world: World, config: NodeConfig): Promise<Node
 
   /** Takes the state from the members, as soon as there is a connection; goes on without it when there is none in time. */
   async function fetchState(): Promise<void> {
-    const untilMs = clock.now() + scopeWaitMs
+    const isAlone = view.members.size === 1
+    if (isAlone) return
+    const untilMs = clock.now() + (view.members.size === 0 ? strangerWaitMs : scopeWaitMs)
     while (transport.connected().length === 0 && clock.now() < untilMs) {
       await new Promise<void>((resolve) => void clock.after(connectLookMs, resolve))
     }
