@@ -46,9 +46,9 @@ function awaited(service: Stamped<ServiceValue>, task: TaskValue): string {
   const ports = task.ports.filter(({ protocol }) => protocol === 'tcp')
   if (ports.length === 0) return 'its program has just begun'
   const named = ports.map(({ target, actual }, i) =>
-    actual === target ? `${target}` : `${actual} ($PORT${i === 0 ? '' : `_${target}`}, for ${target})`,
+    actual === target ? `${target} yet` : `${actual} yet ($PORT${i === 0 ? '' : `_${target}`}, for ${target})`,
   )
-  return `its program does not listen yet on port ${named.join(' or ')}`
+  return `nothing listens on port ${named.join(' or ')}`
 }
 
 /** Nodes on which a published port of the service does not listen, and why: `n2: port 8080 is bound by another program`. */

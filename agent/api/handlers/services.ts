@@ -99,9 +99,12 @@ function fits(filters: Filters, id: string, spec: ServiceSpec): boolean {
 
 /** Not a reason to refuse: the nodes that have the program run it. */
 async function missingWarning(context: ApiContext, spec: ServiceSpec): Promise<readonly string[]> {
-  const image = spec.TaskTemplate.ContainerSpec.Image
-  const nodes = await context.missingOn(image)
-  return nodes.length === 0 ? [] : [`program ${image} is missing on ${nodeList(context, nodes)}`]
+  const { Image, Command } = spec.TaskTemplate.ContainerSpec
+  const program = Command?.[0] ?? Image
+  // What a template or the working directory makes of it is known only to the task's node.
+  const isRelative = program !== Image && /^[^/]+\//.test(program)
+  const nodes = isRelative || program.includes('{{') ? [] : await context.missingOn(program)
+  return nodes.length === 0 ? [] : [`program ${program} is missing on ${nodeList(context, nodes)}`]
 }
 
 /** What Docker fills in with `insertDefaults` (swarmkit api/defaults/service.go). */

@@ -187,9 +187,7 @@ describe('tasks', () => {
     api.fake.putTask('s'.repeat(25), { service, slot: '1', node: nodeIds[0], state: 'starting', stateMs, ports })
     expect((await api.get('/tasks')).body[0].Status.Err).toBeUndefined()
     api.fake.set.wallMs += 1
-    expect((await api.get('/tasks')).body[0].Status.Err).toBe(
-      'its program does not listen yet on port 25000 ($PORT, for 80)',
-    )
+    expect((await api.get('/tasks')).body[0].Status.Err).toBe('nothing listens on port 25000 yet ($PORT, for 80)')
   })
 
   test('a task of a node that is down is orphaned, and its slot is placed elsewhere', async () => {

@@ -99,6 +99,16 @@ describe('creating a service', () => {
     ])
   })
 
+  test.each([
+    [['busybox', 'httpd'], ['program busybox is missing on n2']],
+    [['./serve.sh'], undefined],
+    [['{{.Node.Hostname}}'], undefined],
+  ])('the program %j is looked for in place of the image, where every node finds the same', async (Command, told) => {
+    api.fake.set.missing = [[...api.fake.view.members.keys()][1] ?? '']
+    const { body } = await create('web', { TaskTemplate: { ContainerSpec: { Image: 'whatever', Command } } })
+    expect(body.Warnings).toEqual(told)
+  })
+
   test.each<[string, object, number, RegExp]>([
     ['a bad name', spec('-bad'), 400, /name must be valid as a DNS name component/],
     ['a long name', spec('a'.repeat(64)), 400, /63 characters or fewer/],

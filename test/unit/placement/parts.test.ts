@@ -166,7 +166,7 @@ test('why: a task that starts says what it waits for, by its health check before
     const tasks = [task('t', web, { slot: '1', node: 'n1', state: 'starting', ports })]
     return explain(view({ members, services: [web], tasks }), web, 0)[0]?.sentence
   }
-  expect(sentence({})).toBe('it starts on n1: its program does not listen yet on port 25000 ($PORT, for 80)')
+  expect(sentence({})).toBe('it starts on n1: nothing listens on port 25000 yet ($PORT, for 80)')
   expect(sentence({ template: { ContainerSpec: { Image: 'x', Healthcheck: { Test: ['CMD', 'true'] } } } })).toBe(
     'it starts on n1: its health check has not passed yet',
   )
