@@ -32,6 +32,17 @@ export function needsMounts(): readonly string[] {
   return tried.status === 0 ? words : lack('needs a mount namespace: run the tests as root')
 }
 
+/** Words before a command that give it networks, mounts, processes and a host name of its own, all of which end with the command. */
+export function needsMachines(): readonly string[] {
+  const users = process.getuid?.() === 0 ? [] : ['-U', '-r']
+  const words = [needs('unshare'), ...users, '-n', '-m', '-p', '-u', '--fork', '--kill-child', '--mount-proc']
+  const [command = '', ...args] = words
+  const tried = spawnSync(command, [...args, needs('ip'), 'link', 'add', 'name', 'trial', 'type', 'bridge'])
+  return tried.status === 0
+    ? words
+    : lack('needs network namespaces: run the tests as root, in a container as --privileged')
+}
+
 function lack(sentence: string): never {
   if (process.env.CI === 'true') throw new Error(sentence)
   const test = TestRunner.getCurrentTest()

@@ -32,7 +32,7 @@ const s = require('http').createServer((q, r) => r.end(e.GRAPEVINE_NODE + ' ' + 
 process.on('SIGTERM', () => s.close(() => process.exit()))`
 
 /** Tasks that are to run and do, as this agent sees them, by slot. */
-export async function runningTasks(agent: Agent, service: string): Promise<readonly RunningTask[]> {
+export async function runningTasks(agent: Pick<Agent, 'client'>, service: string): Promise<readonly RunningTask[]> {
   const filters = JSON.stringify({ service: [service], 'desired-state': ['running'] })
   const [tasks, nodes] = await Promise.all([
     agent.client.get<readonly ApiTask[]>('/tasks', { filters }),
@@ -53,7 +53,7 @@ export async function runningTasks(agent: Agent, service: string): Promise<reado
 
 /** Waits until exactly `count` tasks run, one a slot, as each of the agents sees it. Returns the first one's view. */
 export async function runs(
-  agents: readonly Agent[],
+  agents: readonly Pick<Agent, 'client'>[],
   service: string,
   count: number,
   deadlineMs = 15_000,
