@@ -124,14 +124,19 @@ const windowMs = 10_000
 /** A node that sees fewer than half of the known nodes starts at most max(4, what it ran) in 10 s. */
 export function isolatedStartsLittle({ cluster }: Watched): Checker {
   const promise = 'an isolated node starts no more than max(4, its own count) in 10 s'
-  const starts = new Map<Agent, { readonly claimedMs: number; readonly slot: string }[]>()
+  const starts = new Map<Agent, { readonly claimedMs: number; readonly task: string; readonly slot: string }[]>()
   const alone = new Map<Agent, number>()
+  const counts = new Map<Agent, readonly { readonly atMs: number; readonly own: number }[]>()
   return {
     promise,
     always() {
+      const nowMs = cluster.world.time.now()
       for (const agent of cluster.taking()) {
+        // The count of a moment ago allowed what starts now.
+        const lately = (counts.get(agent) ?? []).filter(({ atMs }) => atMs > nowMs - 1.2 * windowMs)
+        counts.set(agent, [...lately, { atMs: nowMs, own: ownCount(agent) }])
         if (!seesFewerThanHalf(agent)) alone.delete(agent)
-        else if (!alone.has(agent)) alone.set(agent, cluster.world.time.now())
+        else if (!alone.has(agent)) alone.set(agent, nowMs)
       }
       return undefined
     },
@@ -140,17 +145,14 @@ export function isolatedStartsLittle({ cluster }: Watched): Checker {
       const { agent, program } = what
       const { machine } = agent
       const recent = (starts.get(agent) ?? []).filter((start) => start.claimedMs > claimedMs(agent, program) - windowMs)
-      recent.push({ claimedMs: claimedMs(agent, program), slot: slotOf(program) })
+      recent.push({ claimedMs: claimedMs(agent, program), task: program.plan.task, slot: slotOf(program) })
       starts.set(agent, recent)
       const since = alone.get(agent)
-      if (since === undefined || atMs - since < windowMs) return
-      const slots = new Set(recent.map((start) => start.slot)).size
-      // Also those that are down for their restart delay.
-      const own = new Set(
-        [...machine.programs.values()]
-          .filter((p) => !p.running || claimedMs(agent, p) <= claimedMs(agent, program) - windowMs)
-          .map(slotOf),
-      ).size
+      if (since === undefined || atMs - since < windowMs || !seesFewerThanHalf(agent)) return
+      // A task of a service that users removed or scaled down meanwhile makes room for another.
+      const kept = recent.filter(({ task }) => agent.node!.view.tasks.has(task))
+      const slots = new Set(kept.map(({ slot }) => slot)).size
+      const own = Math.max(ownCount(agent), ...(counts.get(agent) ?? []).map(({ own }) => own))
       const bound = Math.max(4, own)
       // What was claimed just before the window may be stamped within it.
       if (slots <= bound + 2) return
@@ -167,6 +169,14 @@ function slotOf({ plan }: Program): string {
 /** The budget is of claims; how long a start then takes is the program's affair. Ms of the node's clock. */
 function claimedMs({ node }: Agent, { plan }: Program): number {
   return node!.view.tasks.get(plan.task)?.value.created.ms ?? 0
+}
+
+/** Tasks that the node has had for longer than the window, running or on their way. */
+function ownCount({ node, self, machine }: Agent): number {
+  const fromMs = machine.wall() - windowMs
+  return [...node!.view.tasks.values()].filter(({ value }) => {
+    return value.node === self && value.created.ms <= fromMs && !endedStates.has(value.state)
+  }).length
 }
 
 function seesFewerThanHalf({ node }: Agent): boolean {
