@@ -7,7 +7,7 @@
 import { type HostAddress, isLinkLocal, isReachable } from '../interfaces.ts'
 
 export interface Reachability {
-  /** Hosts that the operator named, which then are all there is. */
+  /** Hosts that the operator named, which then are all there is; empty: those found. */
   readonly advertise: readonly string[]
   /** Where published ports answer: the default route's address, which comes first and is told even if a bridge has it. */
   readonly addresses: readonly string[]

@@ -14,7 +14,7 @@ import type { Identity } from '../trust/identity.ts'
 import type { Cancel, Clock, Disconnect, Log, Random, Transport, TransportHandlers } from '../world.ts'
 import { abortNow } from './abort.ts'
 import type { Admission, TransportTimes } from './admission.ts'
-import { advertised, portOf } from './advertise.ts'
+import { advertised, portOf, type Reachability } from './advertise.ts'
 import { type DialFailure, failureWord } from './diagnose.ts'
 import { type Dialer, dialer } from './dialer.ts'
 import { type Gossip, topics } from './gossip.ts'
@@ -28,7 +28,7 @@ import { keepsNew } from './mesh.ts'
 import { controlProtocol, dialBack, failed, peerOf, type Reached, reach } from './reach.ts'
 import { watchdog } from './watchdog.ts'
 
-export interface TransportOptions {
+export interface TransportOptions extends Reachability {
   readonly identity: Identity
   readonly cluster: string
   /** trust/certificate.ts `clusterTag(cluster)`. */
@@ -37,10 +37,6 @@ export interface TransportOptions {
   readonly certificate: Uint8Array | undefined
   /** Multiaddrs to listen on. */
   readonly listen: readonly string[]
-  /** Hosts to tell others instead of the addresses found; empty: find them. */
-  readonly advertise: readonly string[]
-  /** Where published ports answer; of the addresses found these come first. */
-  readonly addresses: readonly string[]
   readonly admission: Admission
   readonly clock: Clock
   readonly random: Random
@@ -348,9 +344,7 @@ export function createTransport(options: TransportOptions): Libp2pTransport {
   }
 
   function listening(): readonly string[] {
-    if (started === undefined) return []
-    const { advertise, addresses } = options
-    return advertised(listeningOn(started.node), { advertise, addresses }, hostAddresses())
+    return started === undefined ? [] : advertised(listeningOn(started.node), options, hostAddresses())
   }
 
   function beginJoin(request: JoinRequest): Joining {
