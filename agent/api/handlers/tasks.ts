@@ -68,7 +68,7 @@ function allTasks(context: ApiContext): Rendered[] {
 function fits(context: ApiContext, filters: Filters, task: Rendered): boolean {
   const { view } = context
   const service = view.services.get(task.ServiceID)?.value.spec.Name ?? task.ServiceID
-  const node = 'NodeID' in task ? task.NodeID : ''
+  const node = ('NodeID' in task ? task.NodeID : undefined) ?? ''
   const slot = 'Slot' in task ? String(task.Slot) : node
   const record = view.tasks.get(task.ID)?.value
   return (

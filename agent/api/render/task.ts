@@ -58,7 +58,8 @@ export function renderPending(service: Stamped<ServiceValue>, slot: SlotView, pa
     Labels: {},
     Spec: spec.TaskTemplate,
     ServiceID: service.id,
-    ...slotOf(slot.slot),
+    // Where the slot is a node, it waits for that one.
+    ...(isNumber(slot.slot) ? { Slot: Number(slot.slot) } : { NodeID: slot.slot }),
     Status: {
       Timestamp: time(Math.max(updatedMs, ...past.map(({ stateMs }) => stateMs))),
       State: 'pending' as const,
@@ -92,7 +93,11 @@ function lossOf(view: View, task: TaskValue): string {
 
 /** A replicated slot is a number; the slot of a global service is its node, which Docker leaves out. */
 function slotOf(slot: string): { Slot?: number } {
-  return /^\d{1,9}$/.test(slot) ? { Slot: Number(slot) } : {}
+  return isNumber(slot) ? { Slot: Number(slot) } : {}
+}
+
+function isNumber(slot: string): boolean {
+  return /^\d{1,9}$/.test(slot)
 }
 
 /** The template that a task was made from, where it is still known; else the present one with the task's own image. */

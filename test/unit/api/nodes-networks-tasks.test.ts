@@ -167,6 +167,17 @@ describe('tasks', () => {
     expect((await api.get(`/tasks/${body[0].ID}`)).body).toEqual(body[0])
   })
 
+  test('a slot of a global service that waits names its node', async () => {
+    await api.post('/services/create', spec('watch', { Mode: { Global: {} } }))
+    const service = [...api.fake.view.services.keys()][0] ?? ''
+    const created = { ms: startMs + 60_000, counter: 0, node: '' }
+    const retryAtMs = api.fake.set.wallMs + 60_000
+    const rejected = { service, slot: nodeIds[1], node: nodeIds[1], state: 'rejected', created, retryAtMs } as const
+    api.fake.putTask('r'.repeat(25), rejected)
+    const { body } = await api.get(filtered('/tasks', { node: ['n2'] }))
+    expect(body.map((t: { Status: { State: string } }) => t.Status.State).sort()).toEqual(['pending', 'rejected'])
+  })
+
   test('a pending task is younger than the tasks that its slot had, which tables draw below it', async () => {
     const Placement = { Constraints: ['node.labels.rack==x'] }
     await api.post('/services/create', spec('web', { TaskTemplate: { ContainerSpec: { Image: 'node' }, Placement } }))
