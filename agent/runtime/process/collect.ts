@@ -20,13 +20,18 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import type { Cancel, LogLine } from '../../world.ts'
-import { cleanLine, lastLineOf } from './lines.ts'
+import { lastLineOf, tellingLine } from './lines.ts'
 import { openSpool, type Spool, take } from './spool.ts'
 
 /** 10 MB: some hundred thousand lines; with the one before, what a person scrolls through at most. */
 export const LOG_BYTES = 10 * 1024 * 1024
 /** Size of the file `cursor`, which exists from the start and is written in place: a full disk must not lose it. */
 export const CURSOR_BYTES = 40
+
+/** Lines of stderr kept for the one that tells why a task ended: a stack of Node's with the fields of its error fits. */
+const ERROR_LINES = 40
+/** 1 kB of each: five times what a table shows. */
+const ERROR_BYTES = 1_000
 
 export interface TaskLog {
   readonly dir: string
@@ -36,7 +41,7 @@ export interface TaskLog {
   collect(): void
   /** Moves all there is, with a last line that has no end: the program has ended. */
   finish(): void
-  /** Last line of stderr that is not empty. */
+  /** The line of stderr that tells most of why the task ended (lines.ts, tellingLine). */
   lastLine(): string
   /** Called after lines were appended, and at the end. */
   onChange(listener: () => void): Cancel
@@ -53,7 +58,7 @@ export function openTaskLog(dir: string, wall: () => number, onDropped: (bytes: 
   const listeners = new Set<() => void>()
   let generation = 0
   let size = mendTail(log)
-  let lastError: string | undefined
+  let errors: readonly string[] = []
   let ended = false
 
   function collect(final: boolean): boolean {
@@ -71,7 +76,8 @@ export function openTaskLog(dir: string, wall: () => number, onDropped: (bytes: 
     if (taken.dropped > 0) onDropped(taken.dropped)
     // After an absence of the agent the file's own time is nearer to the truth than now.
     const stamp = `${Math.floor(Math.min(wall(), taken.changedMs))} ${stream === 'stdout' ? 'o' : 'e'} `
-    if (stream === 'stderr') lastError = taken.lines.findLast((line) => cleanLine(line) !== '') ?? lastError
+    if (stream === 'stderr')
+      errors = [...errors, ...taken.lines].slice(-ERROR_LINES).map((line) => line.slice(0, ERROR_BYTES))
     return taken.lines.map((line) => `${stamp}${line}\n`).join('')
   }
 
@@ -105,7 +111,7 @@ export function openTaskLog(dir: string, wall: () => number, onDropped: (bytes: 
         close()
       }
     },
-    lastLine: () => (lastError === undefined ? lastLineOf(log) : cleanLine(lastError)),
+    lastLine: () => tellingLine(errors) || lastLineOf(log),
     onChange(listener) {
       listeners.add(listener)
       return () => listeners.delete(listener)

@@ -28,14 +28,21 @@ export function cleanLine(line: string): string {
     .slice(0, LAST_LINE_CHARACTERS)
 }
 
-/** The last line of stderr in the last 64 KB of a log, for a task that said nothing since this agent adopted it. */
+/**
+ * The last of these lines that is not empty, cleaned. Node ends its report of an error that nobody caught with its own version, below the
+ * stack and the error's fields: there it is the line of the error itself.
+ */
+export function tellingLine(lines: readonly string[]): string {
+  const last = cleanLine(lines.findLast((line) => cleanLine(line) !== '') ?? '')
+  if (!/^Node\.js v\d/.test(last)) return last
+  const told = lines.findLast((line) => /^[^\s})\]-]/.test(line) && !/^Node\.js v\d|:\s*$/.test(line))
+  return told === undefined ? last : cleanLine(told)
+}
+
+/** The telling line of stderr in the last 64 KB of a log, for a task that said nothing since this agent adopted it. */
 export function lastLineOf(log: string): string {
   const stored = tailBytes(log, TAIL_BYTES).toString('latin1').split('\n')
-  for (const line of stored.reverse()) {
-    const found = /^\d{1,15} e (.*)$/s.exec(line)?.[1]
-    if (found !== undefined && cleanLine(found) !== '') return cleanLine(found)
-  }
-  return ''
+  return tellingLine(stored.flatMap((line) => /^\d{1,15} e (.*)$/s.exec(line)?.[1] ?? []))
 }
 
 const LAST_LINE_CHARACTERS = 200

@@ -161,6 +161,22 @@ test('a log that a full disk cut in the middle of a line goes on with the next',
   expect(texts(await read(log))).toEqual(['whole', 'cu', 'next'])
 })
 
+test('of an error that Node reports, the line is the one that names the error, not the version below it', () => {
+  const log = open()
+  appendFileSync(
+    join(dir, 'stderr'),
+    "node:events:486\n      throw er; // Unhandled 'error' event\n      ^\n\nError: listen EADDRINUSE :::80\n    at listen (node:net:1)\n",
+  )
+  log.collect()
+  appendFileSync(
+    join(dir, 'stderr'),
+    "Emitted 'error' event on Server instance at:\n    at net {\n  code: 'EADDRINUSE'\n}\n\nNode.js v20.20.2\n",
+  )
+  log.finish()
+  expect(log.lastLine()).toBe('Error: listen EADDRINUSE :::80')
+  expect(open().lastLine()).toBe('Error: listen EADDRINUSE :::80')
+})
+
 test('the last line is the last of stderr that says something, without colours and control characters', () => {
   const log = open()
   appendFileSync(join(dir, 'stderr'), `first\n\x1b[31mbad\x1b[0m\ting\u0007\n  \n\n`)
