@@ -28,12 +28,13 @@ export interface DialOptions {
 /** `done` is called once, with a connection whose key has been checked, or with a sentence. */
 export function dial(options: DialOptions, done: (result: TLSSocket | string) => void): Cancel {
   const { addresses, clock } = options
+  const places = addresses.map(({ host, port }) => `${host}:${port}`).join(', ')
   const trying = new Set<TLSSocket>()
   let next = 0
   let problem = 'no mesh address is known'
   let over = false
   let cancelStagger: Cancel = () => {}
-  const cancelDeadline = clock.after(dialMs, () => finish(`no answer within ${dialMs} ms`))
+  const cancelDeadline = clock.after(dialMs, () => finish(`no answer within ${dialMs} ms at ${places}`))
 
   function finish(result: TLSSocket | string | undefined): void {
     if (over) return

@@ -38,6 +38,9 @@ const silenceMs = 2_000
 const pongMs = 5_000
 const watchMs = 1_000
 
+/** 2: some 8 s, in which a node that is down would have been found dead. */
+const toldFailures = 2
+
 export interface MeshOptions {
   readonly identity: Identity
   /** Addresses to listen on; port 0 takes a free one. */
@@ -80,6 +83,8 @@ class TlsMesh implements Mesh {
   private readonly servers: Server[] = []
   private readonly links = new Map<NodeId, Link[]>()
   private readonly dialling = new Map<NodeId, { readonly cancel: Cancel; readonly waiting: Set<Waiting> }>()
+  /** Dials that failed in a row. */
+  private readonly failures = new Map<NodeId, number>()
   private takeFlow: Parameters<Mesh['onFlow']>[0] = () => 'unknown-target'
   private takeStream: Parameters<Mesh['onStream']>[0] | undefined
   private readonly count = { flowsOpened: 0, flowsTaken: 0, strangers: 0, violations: 0, linksLost: 0 }
@@ -213,18 +218,28 @@ class TlsMesh implements Mesh {
   private dial(node: NodeId): void {
     if (this.dialling.has(node) || this.closed) return
     const waiting = new Set<Waiting>()
-    const { clock, members, log } = this.options
+    const { clock, members } = this.options
     const cancel = dial({ node, addresses: members.meshAddresses(node), context: this.context, clock }, (result) => {
       this.dialling.delete(node)
       if (typeof result === 'string') {
-        log.debug('A mesh connection failed', { node, reason: result })
+        this.dialFailed(node, result)
         for (const one of waiting) fail(one, 'link-lost')
         return
       }
+      this.failures.delete(node)
       const link = this.adopt(result, node, 'dialer')
       for (const one of waiting) this.openOn(link, one)
     })
     this.dialling.set(node, { cancel, waiting })
+  }
+
+  /** Told once, and not at the first failure: a machine that has just died fails too. */
+  private dialFailed(node: NodeId, reason: string): void {
+    const count = (this.failures.get(node) ?? 0) + 1
+    this.failures.set(node, count)
+    if (count === toldFailures) {
+      this.options.log.warn('No mesh connection to a node can be opened: its tasks are out of reach', { node, reason })
+    } else this.options.log.debug('A mesh connection failed', { node, reason })
   }
 
   private take(socket: TLSSocket): void {
@@ -282,6 +297,7 @@ class TlsMesh implements Mesh {
   }
 
   private drop(node: NodeId, reason: ResetReason): void {
+    this.failures.delete(node)
     const pending = this.dialling.get(node)
     this.dialling.delete(node)
     pending?.cancel()

@@ -67,7 +67,7 @@ export function createContext(parts: ContextParts): ApiContext {
       ended: dataplane.flowLog().filter(({ endedMs = 0 }) => endedMs >= sinceMs),
       failed: dataplane.failedAttempts().filter(({ pickedMs }) => pickedMs >= sinceMs),
     }),
-    doctor: () => doctor({ config: parts.config, node, runtime, dnsPort }),
+    doctor: () => doctor({ config: parts.config, node, mesh, runtime, dnsPort }),
     metrics: () =>
       metrics({
         node,

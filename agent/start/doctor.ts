@@ -3,14 +3,17 @@
  */
 import { readFileSync } from 'node:fs'
 import { statfs } from 'node:fs/promises'
+import { setTimeout as pause } from 'node:timers/promises'
 import type { Finding } from '../api/context.ts'
 import type { AgentConfig } from '../config.ts'
+import { nodeName } from '../core/live.ts'
 import type { Node } from '../node.ts'
-import type { Runtime } from '../world.ts'
+import type { Mesh, Runtime } from '../world.ts'
 
 export interface DoctorOptions {
   readonly config: AgentConfig
   readonly node: Node
+  readonly mesh: Mesh
   readonly runtime: Runtime
   /** Port on which task resolvers answer. */
   readonly dnsPort: number
@@ -20,12 +23,15 @@ export interface DoctorOptions {
 const freeBytesMin = 512 * 1024 * 1024
 /** Two descriptors a flow, and 5,000 flows held with room for everything else. */
 const filesMin = 12_000
+/** 2 s: a handshake with a busy machine; `vine doctor` is waited for. */
+const meshMs = 2_000
 /** The API refuses writes beyond 10 s; a tenth of it is worth a word. */
 const clockOffsetMaxMs = 1_000
 
 export async function doctor(options: DoctorOptions): Promise<readonly Finding[]> {
   return [
     published(options),
+    await meshPorts(options),
     fileLimit(),
     dnsPort(options),
     await disk(options),
@@ -39,6 +45,35 @@ function published({ node }: DoctorOptions): Finding {
   if (problems.length === 0) return { check: 'ports', ok: true, sentence: 'every published port listens' }
   const sentence = problems.map((problem) => problem.sentence).join('; ')
   return { check: 'ports', ok: false, sentence, fix: 'End the other program, or publish another port' }
+}
+
+/** A firewall that lets the control plane through and not the mesh beside it leaves a member alive and its tasks out of reach. */
+async function meshPorts({ node: { view }, mesh }: DoctorOptions): Promise<Finding> {
+  const others = [...view.members.values()].filter(({ id, liveness }) => id !== view.self && liveness === 'alive')
+  const tried = await Promise.all(
+    others.map(async ({ id, record }) => {
+      const opened = mesh.openStream(id).then(
+        (stream) => {
+          stream.destroy()
+          return true
+        },
+        () => false,
+      )
+      const answered = await Promise.race([opened, pause(meshMs, false, { ref: false })])
+      const [place] = record.value.mesh
+      return answered || place === undefined ? undefined : { name: nodeName(view, id), ...place }
+    }),
+  )
+  const silent = tried.filter((one) => one !== undefined)
+  const [first] = silent
+  if (first === undefined) return { check: 'mesh', ok: true, sentence: 'every member that is up takes connections' }
+  const places = silent.map(({ name, host, port }) => `${name} at ${host}:${port}`).join(', ')
+  return {
+    check: 'mesh',
+    ok: false,
+    sentence: `no connection for tasks and logs can be opened to ${places}`,
+    fix: `Open TCP port ${first.port} on ${first.name}`,
+  }
 }
 
 function fileLimit(): Finding {

@@ -15,7 +15,16 @@ test('agents without flags found a cluster, and join by the printed command, by 
   await n3.start(`vine agent --join ${n2.address}:7766 --token ${token}`)
   await n4.start(`vine agent --join /dns4/n3/tcp/7766 --token ${token}`)
   await seeReady([n1, n2, n3, n4], [n1, n2, n3, n4])
-  expect(await n4.ok('vine doctor')).not.toMatch(/^(?!.*: ok)/m)
+  expect(await n1.ok('vine doctor')).not.toMatch(/^(?!.*: ok)/m)
+  // A firewall that lets members meet, and no connection to a task through.
+  await n3.ok(
+    `nft add table inet fire && nft add chain inet fire in '{ type filter hook input priority 0; }' &&
+     nft add rule inet fire in tcp dport 7767 drop`,
+  )
+  expect(await n2.run('vine doctor')).toMatchObject({
+    code: 1,
+    out: expect.stringMatching(/n3 at 10\.77\.0\.3:7767\n +Open TCP port 7767 on n3/),
+  })
   // A second one on the same machine, with the same defaults and with some of its own.
   const second = await n4.run('vine agent')
   expect(second).toMatchObject({ code: 1, err: expect.stringContaining('Another agent works in the data directory') })
