@@ -2,7 +2,9 @@
 import type { TaskId } from '../../protocol/ids.ts'
 import type { ServiceValue } from '../../protocol/model.ts'
 import { place } from '../core/placement/place.ts'
+import { hasFinished } from '../core/placement/restart.ts'
 import type { Stamped, View } from '../core/view.ts'
+import { wanted } from '../core/wanted.ts'
 import { explain, lateStart, type SlotReport } from '../core/why.ts'
 
 /** What clients of /grapevine/why get. */
@@ -15,6 +17,8 @@ export interface SlotView extends SlotReport {
   readonly leaving: boolean
   /** What its task, long in starting, waits for. */
   readonly late: string | undefined
+  /** Nothing runs in it, and nothing is to: its program came to a good end. */
+  readonly finished: boolean
 }
 
 /** In the order of slots. `nowMs`: wall ms. */
@@ -24,10 +28,13 @@ export function slotViews(view: View, service: Stamped<ServiceValue>, nowMs: num
       .services.get(service.id)
       ?.map((plan) => [plan.slot, plan]),
   )
+  const records = [...(view.tasksByService.get(service.id) ?? [])].flatMap((id) => view.tasks.get(id) ?? [])
   return explain(view, service, nowMs).map((report) => {
+    const own = records.filter(({ value }) => value.slot === report.slot)
+    const finished = report.task === undefined && hasFinished(wanted(service), own, nowMs)
     const plan = plans.get(report.slot)
     const task = view.tasks.get(report.task ?? '')?.value
     const late = task === undefined ? undefined : lateStart(service, task, nowMs)
-    return { ...report, takeover: plan?.takeover, leaving: plan?.leave !== undefined, late }
+    return { ...report, takeover: plan?.takeover, leaving: plan?.leave !== undefined, late, finished }
   })
 }

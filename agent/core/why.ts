@@ -6,6 +6,7 @@
 import type { NodeId, ServiceId, Slot, TaskId } from '../../protocol/ids.ts'
 import type { ServiceValue, TaskValue } from '../../protocol/model.ts'
 import { nodeName, upMembers } from './live.ts'
+import { compareCreation } from './placement/order.ts'
 import { place, type SlotPlan } from './placement/place.ts'
 import type { Stamped, View } from './view.ts'
 import { wanted } from './wanted.ts'
@@ -90,9 +91,19 @@ function sentenceOf(view: View, service: Stamped<ServiceValue>, plan: SlotPlan, 
   if (node === undefined) return plan.why
   const name = nodeName(view, node)
   const waitMs = plan.notBeforeMs - at.nowMs
-  if (waitMs > 0) return `it starts on ${name} in ${Math.ceil(waitMs / 1000)} s: ${plan.why}`
+  if (waitMs > 0) {
+    const [failure, when] = [lastFailure(view, service, plan.slot), `on ${name} in ${Math.ceil(waitMs / 1000)} s`]
+    return failure === undefined ? `it starts ${when}: ${plan.why}` : `${failure}; it starts again ${when}`
+  }
   if (asked.replicas === 'global') return `${name} is to claim it: a global service runs on every node that fits`
   return `${name} is to claim it: of ${plan.eligible.length} nodes that fit it has the fewest tasks${constraints}`
+}
+
+/** Why the last task of a slot failed: what people want to read while its restart delay runs. */
+function lastFailure(view: View, service: Stamped<ServiceValue>, slot: Slot): string | undefined {
+  const records = [...(view.tasksByService.get(service.id) ?? [])].flatMap((id) => view.tasks.get(id) ?? [])
+  const last = records.filter(({ value }) => value.slot === slot).sort((a, b) => compareCreation(b, a))[0]
+  return last?.value.state === 'failed' ? last.value.error : undefined
 }
 
 function holderOf(view: View, plan: SlotPlan): NodeId | undefined {

@@ -49,7 +49,7 @@ function allTasks(context: ApiContext): Rendered[] {
     slots.set(service.id, new Map(reports.map((report) => [report.slot, report])))
     const all = [...(view.tasksByService.get(service.id) ?? [])].flatMap((id) => view.tasks.get(id)?.value ?? [])
     for (const report of reports) {
-      if (report.task !== undefined) continue
+      if (report.task !== undefined || report.finished) continue
       waiting.push(
         renderPending(
           service,

@@ -42,6 +42,8 @@ export interface ServiceStatus {
   readonly name: string
   readonly running: number
   readonly desired: number
+  /** Slots whose program came to a good end and is not to run again. */
+  readonly finished: number
   /** Slots that do not run, each with its reason. */
   readonly waiting: readonly { readonly slot: Slot; readonly sentence: string }[]
 }
@@ -58,7 +60,7 @@ export function renderStatus(view: View, health: NodeHealth, nowMs: number): Sta
       .filter((member) => member.liveness === 'dead')
       .map((member) => `Node ${nodeName(view, member.id)} is down.`),
     ...clashes.map(({ sentence }) => sentence),
-    ...services.filter(({ running, desired }) => running < desired).map(shortfall),
+    ...services.filter(({ running, desired, finished }) => running + finished < desired).map(shortfall),
     ...(health.need === 0 ? [] : [`This node still lacks ${health.need} ${health.need === 1 ? 'record' : 'records'}.`]),
     ...clockProblem(health.clockOffsetMs),
     ...health.warnings,
@@ -92,10 +94,13 @@ function serviceStatuses(view: View, nowMs: number): readonly ServiceStatus[] {
     .sort((a, b) => compareVersions(a.value.created, b.value.created))
     .map((service) => {
       const { RunningTasks: running, DesiredTasks: desired } = countTasks(view, service, nowMs)
-      const waiting = slotViews(view, service, nowMs)
+      const slots = slotViews(view, service, nowMs)
+      const finished = slots.filter((slot) => slot.finished).length
+      const waiting = slots
+        .filter((slot) => !slot.finished)
         .filter(({ task }) => task === undefined || view.tasks.get(task)?.value.state !== 'running')
         .map(({ slot, sentence }) => ({ slot, sentence }))
-      return { id: service.id, name: service.value.spec.Name, running, desired, waiting }
+      return { id: service.id, name: service.value.spec.Name, running, desired, finished, waiting }
     })
 }
 

@@ -52,8 +52,9 @@ export function progressOf({ service, tasks, active, names }: Observed): {
   if (isGlobal && wanted === 0)
     return { lines: [{ id: 'overall progress', text: 'waiting for new tasks' }], converged: false }
   const ordered = [...slots.entries()].sort(([a], [b]) => (a < b ? -1 : 1))
-  const here = ordered.filter(([, task]) => order(task.DesiredState) <= running).map(([, task]) => task)
-  const count = Math.min(here.filter((task) => task.Status?.State === 'running').length, wanted)
+  const isOver = (task: Task) => task.Status?.State === 'complete' && runsOnce(service)
+  const here = ordered.map(([, task]) => task).filter((task) => order(task.DesiredState) <= running || isOver(task))
+  const count = Math.min(here.filter((task) => task.Status?.State === 'running' || isOver(task)).length, wanted)
   const lines: Line[] = [{ id: 'overall progress', text: `${count} out of ${wanted} tasks` }]
   if (wanted <= barsMax)
     for (let i = 0; i < wanted; i++) {
@@ -62,6 +63,12 @@ export function progressOf({ service, tasks, active, names }: Observed): {
       lines.push(taskLine(id, task))
     }
   return { lines, converged: count === wanted && here.length <= wanted }
+}
+
+/** A good end is the end: no task follows. */
+function runsOnce({ Spec }: Service): boolean {
+  const condition = Spec.TaskTemplate.RestartPolicy?.Condition
+  return condition === 'none' || condition === 'on-failure'
 }
 
 function bySlot(tasks: readonly Task[], active: ReadonlySet<string>, isGlobal: boolean): ReadonlyMap<string, Task> {

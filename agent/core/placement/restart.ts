@@ -42,6 +42,11 @@ export function restartGate(wanted: Wanted, records: readonly Stamped<TaskValue>
   return atMs > nowMs ? { is: 'later', atMs } : { is: 'open' }
 }
 
+/** Whether the slot's program came to a good end and is not to run again: then nothing is amiss where nothing runs. */
+export function hasFinished(wanted: Wanted, records: readonly Stamped<TaskValue>[], nowMs: number): boolean {
+  return newest(records)?.value.state === 'complete' && restartGate(wanted, records, nowMs).is === 'closed'
+}
+
 /** The ended record that was created last, or a live one that was created after it (its node died): then nothing is awaited. */
 function newest(records: readonly Stamped<TaskValue>[]): Stamped<TaskValue> | undefined {
   let last: Stamped<TaskValue> | undefined

@@ -1,5 +1,6 @@
 // Nodes, networks and tasks over the API.
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { wanted } from '../../../agent/core/wanted.ts'
 import { type Running, spec, startApi } from './client.ts'
 import { nodeIds, startMs } from './fake.ts'
 
@@ -176,6 +177,21 @@ describe('tasks', () => {
     api.fake.putTask('r'.repeat(25), rejected)
     const { body } = await api.get(filtered('/tasks', { node: ['n2'] }))
     expect(body.map((t: { Status: { State: string } }) => t.Status.State).sort()).toEqual(['pending', 'rejected'])
+  })
+
+  test('a slot whose program came to a good end waits for nothing, and all is well', async () => {
+    const once = { ContainerSpec: { Image: 'node' }, RestartPolicy: { Condition: 'none' } }
+    await api.post('/services/create', spec('once', { TaskTemplate: once, Mode: { Replicated: { Replicas: 1 } } }))
+    const stored = [...api.fake.view.services.values()][0]
+    if (stored === undefined) throw new Error('there is a service')
+    const ended = { service: stored.id, slot: '1', node: nodeIds[0], template: wanted(stored).template }
+    api.fake.putTask('e'.repeat(25), { ...ended, state: 'complete' })
+    expect(await states()).toEqual(['complete/shutdown'])
+    expect((await api.get('/grapevine/status')).body).toMatchObject({ well: true, services: [{ finished: 1 }] })
+    api.fake.putTask('e'.repeat(25), { ...ended, state: 'failed' })
+    expect((await api.get('/grapevine/status')).body.problems).toEqual([
+      'Service "once" runs 0 of 1: once.1: failed; restart condition is none',
+    ])
   })
 
   test('a pending task is younger than the tasks that its slot had, which tables draw below it', async () => {

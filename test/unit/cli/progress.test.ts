@@ -48,6 +48,13 @@ describe('progressOf()', () => {
     expect(look([failed, slot(1, 'starting')]).lines[1]).toBe('1/3: starting')
   })
 
+  test('a good end counts where no task follows it', () => {
+    const ended = [1, 2, 3].map((n) => slot(n, 'complete', { DesiredState: 'shutdown' }))
+    const TaskTemplate = { ...web.Spec.TaskTemplate, RestartPolicy: { Condition: 'none' as const } }
+    expect(look(ended, { ...web, Spec: { ...web.Spec, TaskTemplate } }).converged).toBe(true)
+    expect(look(ended).converged).toBe(false)
+  })
+
   test('scaling down has converged when the surplus tasks are no longer wanted', () => {
     const all = [1, 2, 3, 4].map((n) => slot(n, 'running'))
     expect(look(all).converged).toBe(false)

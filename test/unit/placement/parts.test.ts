@@ -172,6 +172,15 @@ test('why: a task that starts says what it waits for, by its health check before
   )
 })
 
+test('why: while the restart delay runs, a slot says what ended its last task', () => {
+  const web = service('web', { template: { RestartPolicy: { Condition: 'any', Delay: 5e9 } } })
+  const failed = { state: 'failed' as const, stateMs: 1_000, error: 'task: non-zero exit (1): no config' }
+  const tasks = [task('t', web, { slot: '1', node: 'n1', ...failed })]
+  expect(explain(view({ members: [member('n1')], services: [web], tasks }), web, 2_000)[0]?.sentence).toBe(
+    'task: non-zero exit (1): no config; it starts again on n1 in 4 s',
+  )
+})
+
 test('scaling down keeps one on each node before a second on any, and what runs before what does not', () => {
   const web = service('web', { replicas: 2 })
   const on = (slot: string, node: string, state: 'running' | 'starting' = 'running') =>
