@@ -27,7 +27,7 @@ export function prettyNode({ ID, Spec, Description, Status, ManagerStatus, Creat
     ...(Spec.Name ? [`Name:\t\t\t${Spec.Name}`] : []),
     ...pairs(Spec.Labels, 'Labels:'),
     `Hostname:              \t${Description?.Hostname ?? ''}`,
-    `Joined at:             \t${CreatedAt ?? ''}`,
+    `Joined at:             \t${(CreatedAt ?? '').replace('T', ' ').replace('Z', ' +0000 utc')}`,
     'Status:',
     ` State:\t\t\t${nodeState(Status?.State, Status?.Message)}`,
     ...(Status?.Message ? [` Message:\t\t${Status.Message}`] : []),
