@@ -115,7 +115,11 @@ export function createDnsServer(responder: Responder, log: Log): DnsServer {
 }
 
 /** Replies go to addresses, never to names: Node's own lookup would put each through another turn of the event loop. */
-function asItIs(address: string, _options: unknown, done: (error: null, address: string, family: number) => void): void {
+function asItIs(
+  address: string,
+  _options: unknown,
+  done: (error: null, address: string, family: number) => void,
+): void {
   done(null, address, 4)
 }
 
