@@ -343,7 +343,7 @@ function exchange(host: string, port: number, packet: Buffer): Promise<Buffer | 
       socket.close()
       resolve(reply)
     }
-    const timer = setTimeout(done, 500)
+    const timer = setTimeout(() => done(), 500)
     socket.on('message', done)
     socket.on('error', () => done())
     socket.send(packet, port, host)
