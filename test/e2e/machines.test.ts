@@ -7,7 +7,7 @@ import { createLan, joinLine, type Machine, outsideAddress, seeReady, startClust
 
 test('agents without flags found a cluster, and join by the printed command, by host:port and by name', async () => {
   const lan = await createLan()
-  const [n1, n2, n3, n4] = [await lan.add(), await lan.add(), await lan.add(), await lan.add()]
+  const [n1, n2, n3, n4] = await Promise.all([lan.add(), lan.add(), lan.add(), lan.add()])
   await n1.start()
   const pasted = await joinLine(n1)
   const token = await n1.ok('vine token --quiet')
@@ -35,15 +35,14 @@ test('agents without flags found a cluster, and join by the printed command, by 
 test('a published port answers at every address of every machine, by TCP and UDP, and tells the task who asks', async () => {
   needs('curl')
   const lan = await createLan()
-  const machines = await startCluster([await lan.add(), await lan.add(), await lan.add()])
+  const machines = await Promise.all([lan.add(), lan.add(), lan.add()])
+  await startCluster(machines)
   const [n1, n2, n3] = machines
-  await create(n1, 'web --replicas 1 --constraint node.hostname==n3 --publish 8080:80', webProgram)
-  await create(n1, 'udp --replicas 1 --constraint node.hostname==n3 --publish 5300:53/udp', echoDatagrams)
-  await create(
-    n1,
-    'who --replicas 1 --constraint node.hostname==n2 --label grapevine.proxy-protocol=v2 --publish 81:81',
-    whoAsks,
-  )
+  await Promise.all([
+    create(n1, 'web --replicas 1 --constraint node.hostname==n3 --publish 8080:80', webProgram),
+    create(n1, 'udp --replicas 1 --constraint node.hostname==n3 --publish 5300:53/udp', echoDatagrams),
+    create(n1, `who --replicas 1 --constraint node.hostname==n2 ${tellClient} --publish 81:81`, whoAsks),
+  ])
   for (const host of ['n1', 'n2', 'n3', '127.0.0.1']) {
     await until(async () => (await n2.ok(`curl -sS -m 2 http://${host}:8080/`)).startsWith('n3 '), {
       deadlineMs: 5_000,
@@ -62,7 +61,8 @@ test('a published port answers at every address of every machine, by TCP and UDP
 test('tasks reach each other by name across machines: by their hosts file, by their resolver, and by the tools people use', async () => {
   const [dig, busybox] = [needs('dig'), needs('busybox')]
   const lan = await createLan()
-  const machines = await startCluster([await lan.add(), await lan.add(), await lan.add()])
+  const machines = await Promise.all([lan.add(), lan.add(), lan.add()])
+  await startCluster(machines)
   const [n1] = machines
   await n1.ok('vine network create back')
   await create(
@@ -93,7 +93,8 @@ test('tasks reach each other by name across machines: by their hosts file, by th
 
 test('a cable is pulled for 10 s: clients of the others notice nothing, the tasks run elsewhere, and once each again when it is back', async () => {
   const lan = await createLan()
-  const machines = await startCluster([await lan.add(), await lan.add(), await lan.add(), await lan.add()])
+  const machines = await Promise.all([lan.add(), lan.add(), lan.add(), lan.add()])
+  await startCluster(machines)
   const [n1, n2, n3, n4] = machines
   await create(n1, 'web --replicas 4 --publish 8080:80', webProgram)
   await runs(machines, 'web', 4)
@@ -129,7 +130,8 @@ test('a cable is pulled for 10 s: clients of the others notice nothing, the task
 
 test('one machine hears another no more, while all the rest do: nothing moves, and requests go on', async () => {
   const lan = await createLan()
-  const machines = await startCluster([await lan.add(), await lan.add(), await lan.add()])
+  const machines = await Promise.all([lan.add(), lan.add(), lan.add()])
+  await startCluster(machines)
   const [n1, , n3] = machines
   await create(n1, 'web --replicas 3 --publish 8080:80', webProgram)
   const before = await runs(machines, 'web', 3)
@@ -150,7 +152,8 @@ test('one machine hears another no more, while all the rest do: nothing moves, a
 
 test('power fails on a machine: its tasks run elsewhere, and it comes back with its disk, without a token', async () => {
   const lan = await createLan()
-  const machines = await startCluster([await lan.add(), await lan.add(), await lan.add()])
+  const machines = await Promise.all([lan.add(), lan.add(), lan.add()])
+  await startCluster(machines)
   const [n1, n2, n3] = machines
   await create(n1, 'web --replicas 3 --publish 8080:80', webProgram)
   await runs(machines, 'web', 3)
@@ -170,11 +173,14 @@ test('bridges are never told, a second network is no obstacle, and no default ro
   const lan = await createLan()
   const bridge = (name: string, net: string) =>
     `ip link add name ${name} type bridge && ip address add ${net}.1/24 dev ${name} && ip link set ${name} up`
-  const n1 = await lan.add({ setUp: `${bridge('docker0', '172.17.0')} && ${bridge('aaa', '10.9.9')}` })
-  const n2 = await lan.add({ second: true })
-  const n3 = await lan.add({ defaultRoute: false })
-  const n4 = await lan.add({ second: true, defaultRoute: false })
-  const machines = await startCluster([n1, n2, n3, n4])
+  const [n1, n2, n3, n4] = await Promise.all([
+    lan.add({ setUp: `${bridge('docker0', '172.17.0')} && ${bridge('aaa', '10.9.9')}` }),
+    lan.add({ second: true }),
+    lan.add({ defaultRoute: false }),
+    lan.add({ second: true, defaultRoute: false }),
+  ])
+  const machines = [n1, n2, n3, n4]
+  await startCluster(machines)
   expect(n1.said()).toContain('Members reach it at /ip4/10.77.0.1/tcp/7766\n')
   expect(n1.said()).toContain('Published ports answer on 10.77.0.1, 127.0.0.1\n')
   expect(n2.said()).toContain('Members reach it at /ip4/10.77.0.2/tcp/7766, /ip4/10.78.0.2/tcp/7766\n')
@@ -192,6 +198,8 @@ test('bridges are never told, a second network is no obstacle, and no default ro
     { deadlineMs: 8_000, what: 'all tasks to answer' },
   )
 })
+
+const tellClient = '--label grapevine.proxy-protocol=v2'
 
 const echoDatagrams = `const s = require("dgram").createSocket("udp4")
 s.on("message", (m, r) => s.send(m, r.port, r.address)).bind(process.env.PORT, process.env.GRAPEVINE_ADDRESS)`

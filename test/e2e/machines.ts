@@ -135,13 +135,13 @@ export async function createLan(): Promise<Lan> {
 }
 
 /** The first founds, the others join it with what it printed. */
-export async function startCluster<const T extends readonly Machine[]>(machines: T): Promise<T> {
-  const [first, ...others] = machines as unknown as readonly [Machine, ...Machine[]]
+export async function startCluster(machines: readonly Machine[]): Promise<void> {
+  const [first, ...others] = machines
+  if (first === undefined) throw new Error('a cluster has a machine')
   await first.start()
   const line = await joinLine(first)
   await Promise.all(others.map((machine) => machine.start(line)))
   await seeReady(machines, machines)
-  return machines
 }
 
 /** The command that the founder printed, to be pasted. */
