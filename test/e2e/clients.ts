@@ -2,7 +2,6 @@
 
 import { request } from 'node:http'
 import { connect, type Socket } from 'node:net'
-import { setInterval } from 'node:timers/promises'
 import { until } from '../until.ts'
 import type { Agent } from './cluster.ts'
 
@@ -100,20 +99,21 @@ export interface Asker {
 /** Asks each of the hosts, one request after another, until it is stopped. */
 export function keepAsking(hosts: readonly string[], port: number): Asker {
   let asked = 0
-  let going = true
   const failures: string[] = []
-  const done = Promise.all(
-    hosts.map(async (host) => {
-      // 50 requests a second: enough to meet every moment of a change, and no load.
-      for await (const _ of setInterval(20)) {
-        if (!going) break
-        const began = performance.now()
-        await ask(host, port).catch((error: unknown) => {
-          failures.push(`${host} after ${Math.round(performance.now() - began)} ms: ${String(error)}`)
-        })
-        asked++
-      }
-    }),
+  const underWay = new Map<string, Promise<void>>()
+  async function askOnce(host: string): Promise<void> {
+    const began = performance.now()
+    await ask(host, port).catch((error: unknown) => {
+      failures.push(`${host} after ${Math.round(performance.now() - began)} ms: ${String(error)}`)
+    })
+    asked++
+    underWay.delete(host)
+  }
+  // 50 requests a second: enough to meet every moment of a change, and no load.
+  const timers = hosts.map((host) =>
+    setInterval(() => {
+      if (!underWay.has(host)) underWay.set(host, askOnce(host))
+    }, 20),
   )
   return {
     get asked() {
@@ -121,8 +121,8 @@ export function keepAsking(hosts: readonly string[], port: number): Asker {
     },
     failures,
     async stop() {
-      going = false
-      await done
+      for (const timer of timers) clearInterval(timer)
+      await Promise.all(underWay.values())
     },
   }
 }
