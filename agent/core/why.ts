@@ -5,7 +5,7 @@
  */
 import type { NodeId, ServiceId, Slot, TaskId } from '../../protocol/ids.ts'
 import type { ServiceValue, TaskValue } from '../../protocol/model.ts'
-import { nodeName, upMembers } from './live.ts'
+import { hasEnded, nodeName, upMembers } from './live.ts'
 import { compareCreation } from './placement/order.ts'
 import { place, type SlotPlan } from './placement/place.ts'
 import type { Stamped, View } from './view.ts'
@@ -92,18 +92,22 @@ function sentenceOf(view: View, service: Stamped<ServiceValue>, plan: SlotPlan, 
   const name = nodeName(view, node)
   const waitMs = plan.notBeforeMs - at.nowMs
   if (waitMs > 0) {
-    const [failure, when] = [lastFailure(view, service, plan.slot), `on ${name} in ${Math.ceil(waitMs / 1000)} s`]
-    return failure === undefined ? `it starts ${when}: ${plan.why}` : `${failure}; it starts again ${when}`
+    const last = lastTask(view, service, plan.slot)
+    // Its end comes sooner than the time by which it counts as lost.
+    if (last?.stopping === true && !hasEnded(last.state))
+      return `it starts on ${name} when the task before it has stopped`
+    const when = `on ${name} in ${Math.ceil(waitMs / 1000)} s`
+    // What people want to read while a restart delay runs.
+    if (last?.state === 'failed' && last.error !== undefined) return `${last.error}; it starts again ${when}`
+    return `it starts ${when}: ${plan.why}`
   }
   if (asked.replicas === 'global') return `${name} is to claim it: a global service runs on every node that fits`
   return `${name} is to claim it: of ${plan.eligible.length} nodes that fit it has the fewest tasks${constraints}`
 }
 
-/** Why the last task of a slot failed: what people want to read while its restart delay runs. */
-function lastFailure(view: View, service: Stamped<ServiceValue>, slot: Slot): string | undefined {
+function lastTask(view: View, service: Stamped<ServiceValue>, slot: Slot): TaskValue | undefined {
   const records = [...(view.tasksByService.get(service.id) ?? [])].flatMap((id) => view.tasks.get(id) ?? [])
-  const last = records.filter(({ value }) => value.slot === slot).sort((a, b) => compareCreation(b, a))[0]
-  return last?.value.state === 'failed' ? last.value.error : undefined
+  return records.filter(({ value }) => value.slot === slot).sort((a, b) => compareCreation(b, a))[0]?.value
 }
 
 function holderOf(view: View, plan: SlotPlan): NodeId | undefined {

@@ -179,6 +179,10 @@ test('why: while the restart delay runs, a slot says what ended its last task', 
   expect(explain(view({ members: [member('n1')], services: [web], tasks }), web, 2_000)[0]?.sentence).toBe(
     'task: non-zero exit (1): no config; it starts again on n1 in 4 s',
   )
+  const stopping = [task('t', web, { slot: '1', node: 'n1', state: 'running', stopping: true, stateMs: 1_000 })]
+  expect(explain(view({ members: [member('n1')], services: [web], tasks: stopping }), web, 2_000)[0]?.sentence).toBe(
+    'it starts on n1 when the task before it has stopped',
+  )
 })
 
 test('scaling down keeps one on each node before a second on any, and what runs before what does not', () => {
