@@ -116,7 +116,7 @@ export const commands: readonly CommandDefinition[] = [
     name: 'resolve',
     says: 'Ask for a name as a task would',
     about:
-      'Asks the resolver of a task, on whichever node it runs. Exit code 0: an answer, 2: no such name or no data, 1: an error.',
+      'Asks the resolver of a task, on whichever node it runs. An address is asked for its name (PTR). Exit code 0: an answer, 2: no such name or no data, 1: an error.',
     args: '<name> [type]',
     options: [{ flags: '--from <task>', says: 'Task that asks: web.1, or its id' }, json],
     examples: [

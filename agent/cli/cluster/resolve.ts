@@ -1,5 +1,5 @@
 /** `vine resolve NAME [TYPE] --from TASK`: what the resolver of that task answers. */
-
+import { isIP } from 'node:net'
 import { type Call, on, text } from '../definition.ts'
 import type { Resolved } from '../grapevine.ts'
 import { prettyJson } from '../listing.ts'
@@ -7,7 +7,8 @@ import { layTable } from '../table.ts'
 import { exit, usage } from '../usage.ts'
 
 export async function resolve(call: Call): Promise<number> {
-  const [name = '', type = 'A'] = call.args
+  const [asked = '', type = isIP(asked) === 0 ? 'A' : 'PTR'] = call.args
+  const name = type.toUpperCase() === 'PTR' ? reverseName(asked) : asked
   const from = text(call.options, 'from')
   if (from === undefined)
     throw usage('--from is missing: names depend on who asks', 'Name a task: vine resolve web --from web.1')
@@ -18,6 +19,11 @@ export async function resolve(call: Call): Promise<number> {
   else call.io.err.write(`${sentence(answer.code, name, type.toUpperCase(), from)}\n`)
   if (answer.answers.length > 0) return exit.ok
   return answer.code === 'NXDOMAIN' || answer.code === 'NOERROR' ? exit.special : exit.error
+}
+
+/** An IPv4 address as the name that PTR records are kept under (RFC 1035, 3.5); anything else is left as it is. */
+function reverseName(name: string): string {
+  return isIP(name) === 4 ? `${name.split('.').reverse().join('.')}.in-addr.arpa` : name
 }
 
 function sentence(code: string, name: string, type: string, from: string): string {

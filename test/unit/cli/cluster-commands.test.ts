@@ -100,6 +100,8 @@ describe('resolve', () => {
     [['web', 'aaaa'], 2, '', 'web has no AAAA record for web.1.\n'],
     [['gone'], 2, '', 'There is no name gone for web.1.\n'],
     [['broken'], 1, '', 'The resolver of web.1 answered SERVFAIL for broken.\n'],
+    [['127.3.0.9'], 1, '', 'The resolver of web.1 answered SERVFAIL for 9.0.3.127.in-addr.arpa.\n'],
+    [['127.3.0.9', 'a'], 1, '', 'The resolver of web.1 answered SERVFAIL for 127.3.0.9.\n'],
   ])('%j ends with %d', async (words, code, out, err) => {
     expect(await ask('resolve', ...words, '--from', 'web.1')).toEqual({ code, out, err })
   })
