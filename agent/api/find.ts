@@ -14,13 +14,13 @@ export function findService(view: View, name: string): Stamped<ServiceValue> {
   const all = [...view.services.values()]
   const found =
     view.services.get(name) ?? earliest(all.filter((s) => s.value.spec.Name === name)) ?? byPrefix(all, name)
-  if (found === undefined) throw fault('not-found', `service ${name} not found`)
+  if (found === undefined) throw fault('not-found', `service ${name} not found`, 'List them with: vine service ls')
   return found
 }
 
 export function findNetwork(view: View, name: string): Stamped<NetworkValue> {
   const found = networkNamed(view, name)
-  if (found === undefined) throw fault('not-found', `network ${name} not found`)
+  if (found === undefined) throw fault('not-found', `network ${name} not found`, 'List them with: vine network ls')
   if (found instanceof Fault) throw found
   return found
 }
@@ -34,7 +34,7 @@ export function findNode(view: View, name: string): Member {
   if (named.length > 1)
     throw fault('invalid', `node ${name} is ambiguous (${named.length} matches found)`, 'Use its id')
   const found = named[0] ?? byPrefix(all, name)
-  if (found === undefined) throw fault('not-found', `node ${name} not found`)
+  if (found === undefined) throw fault('not-found', `node ${name} not found`, 'List them with: vine node ls')
   return found
 }
 
@@ -43,7 +43,8 @@ export function findTask(view: View, name: string): Stamped<TaskValue> {
   const exact = view.tasks.get(name)
   if (exact !== undefined) return exact
   const found = bySlot(view, name) ?? byPrefix([...view.tasks.values()], name)
-  if (found === undefined) throw fault('not-found', `task ${name} not found`)
+  if (found === undefined)
+    throw fault('not-found', `task ${name} not found`, 'Name it as web.1, or by its id: vine service ps web')
   return found
 }
 

@@ -42,8 +42,19 @@ export function createRouter(table: readonly Route[]): Router {
       const params = decode(groups)
       return params === undefined ? fault('invalid', 'the path is not valid') : { handle: route.handle, params, path }
     }
-    return known ? fault('not-found', `${method} is not allowed on ${path}`) : fault('not-found', 'page not found')
+    return known ? fault('not-found', `${method} is not allowed on ${path}`) : unknownPath(path)
   }
+}
+
+/** What `docker ps`, `run`, `exec`, `images` and their like ask for is no swarm's business; a person reads why. */
+function unknownPath(path: string): Fault {
+  return /^\/(containers|exec|images|volumes|plugins|build|session|commit)(\/|$)/.test(path)
+    ? fault(
+        'not-found',
+        'Grapevine runs services, not containers, images or volumes of one machine',
+        'See: vine service ls',
+      )
+    : fault('not-found', 'page not found')
 }
 
 function compile(path: string): RegExp {

@@ -12,8 +12,9 @@ import { addressOf, joinAddress } from './node.ts'
 import { idOf, stamps, time } from './stamps.ts'
 
 export function renderSwarm(view: View) {
-  // Tokens are kept as hashes only, so there is none to show here: `vine token` makes one.
-  return { ...renderCluster(view), JoinTokens: { Worker: '', Manager: '' } }
+  // Tokens are kept as hashes only, so there is none to show: Docker's client prints in its place where to get one.
+  const hint = '(print one with: vine token)'
+  return { ...renderCluster(view), JoinTokens: { Worker: hint, Manager: hint } }
 }
 
 function renderCluster(view: View) {
