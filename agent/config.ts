@@ -70,6 +70,8 @@ export interface Machine {
   readonly home: string
   /** Address of the default route; where there is none, the first that other machines may reach. */
   readonly routeAddress: string | undefined
+  /** All addresses of its interfaces; undefined: not known, nothing is checked. */
+  readonly addresses?: readonly string[]
   /** The socket of an agent that says nothing else. */
   readonly socket: string
 }
@@ -116,7 +118,7 @@ export function readConfig(input: ConfigInput): AgentConfig {
   const problems: string[] = []
   const reader = createReader(sources(input, problems), problems)
   const config = build(reader, input)
-  problems.push(...relations(config))
+  problems.push(...relations(config), ...foreignAddress(config, input.machine))
   if (problems.length > 0)
     throw fault(
       'invalid',
@@ -190,6 +192,13 @@ function relations({ transport, api, dns }: AgentConfig): readonly string[] {
   for (const port of dns.ports)
     if (dns.ports.length === 1 && taken.has(port)) problems.push(`--dns-port ${port} is taken by ${taken.get(port)}`)
   return problems
+}
+
+/** Tasks are reached on the first address. A further one may come later, as one that moves between machines does. */
+function foreignAddress({ dataplane }: AgentConfig, { addresses }: Machine): readonly string[] {
+  const [first = ''] = dataplane.addresses
+  if (addresses === undefined || addresses.includes(first) || /^127\./.test(first)) return []
+  return [`--address ${first} is no address of this machine, which has ${addresses.join(', ')}`]
 }
 
 function sameHost(use: string, listen: string): boolean {

@@ -16,6 +16,7 @@ export function readMachine(env: Readonly<Record<string, string | undefined>>): 
     isRoot,
     home: homedir(),
     routeAddress: own?.address,
+    addresses: hostAddresses().map(({ address }) => address),
     socket: env.VINE_SOCKET || standardSocket(env, isRoot),
   }
 }

@@ -8,6 +8,7 @@ import { connect, type Server } from 'node:net'
 import type { NodeId, TaskId } from '../../../protocol/ids.ts'
 import { Ejections } from '../../core/routes/ejection.ts'
 import type { PublishedRoute, Routes } from '../../core/routes/types.ts'
+import { bindReason } from '../../fault.ts'
 import type {
   ApplyProblem,
   Attachment,
@@ -298,7 +299,7 @@ class Userspace implements UserspaceDataplane {
           ? `is bound by ${holderText(protocol, host, port)} on ${host}`
           : code === 'EACCES'
             ? `on ${host} needs privileges that the agent does not have`
-            : `on ${host} cannot be opened: ${code}`
+            : `on ${host} cannot be opened: ${bindReason(code)}`
       return [{ protocol, port, service: facts.service, sentence: `port ${port}/${protocol} ${why}` }]
     })
   }

@@ -2,6 +2,7 @@
  * Which program holds a port of this machine, read from /proc (Linux). For sentences, and for the choice of a free port without binding it.
  */
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { basename } from 'node:path'
 
 /** `/proc/net/tcp` states: 0A is LISTEN. A bound UDP socket is 07 (or 01 when connected). */
 const listening = '0A'
@@ -29,9 +30,15 @@ export function holderOf(protocol: 'tcp' | 'udp', host: string, port: number): H
   if (inodes.size === 0) return undefined
   for (const pid of list('/proc').filter((name) => /^\d+$/.test(name))) {
     if (!list(`/proc/${pid}/fd`).some((fd) => inodes.has(link(`/proc/${pid}/fd/${fd}`)))) continue
-    return { pid: Number(pid), program: read(`/proc/${pid}/comm`).trim() || 'a program' }
+    return { pid: Number(pid), program: programOf(pid) }
   }
   return undefined
+}
+
+/** What people know it by. Node calls its main thread MainThread, which says nothing: then the name of its file. */
+function programOf(pid: string): string {
+  const name = read(`/proc/${pid}/comm`).trim()
+  return (name === 'MainThread' ? basename(link(`/proc/${pid}/exe`)) : name) || 'a program'
 }
 
 /** `nginx, pid 123`, or `another program`. */

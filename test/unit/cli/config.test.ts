@@ -27,6 +27,16 @@ function refusal(changes: Partial<ConfigInput>): string {
 }
 
 describe('readConfig()', () => {
+  test('refuses a first --address that is not of this machine; a further one may come later', () => {
+    const there = { ...machine, addresses: ['127.0.0.1', '192.0.2.7'] }
+    const address = (...given: string[]) => ({ machine: there, flags: { address: given } })
+    expect(refusal(address('198.51.100.1'))).toBe(
+      '--address 198.51.100.1 is no address of this machine, which has 127.0.0.1, 192.0.2.7',
+    )
+    expect(read(address('127.0.0.2', '198.51.100.1')).dataplane.addresses).toHaveLength(2)
+    expect(read(address('192.0.2.7')).dataplane.addresses).toEqual(['192.0.2.7'])
+  })
+
   test('says nothing is needed: every setting has a default', () => {
     expect(read()).toMatchObject({
       node: { name: 'box-1', labels: {}, dataDir: '/home/u/.local/state/grapevine' },

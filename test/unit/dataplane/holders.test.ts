@@ -22,7 +22,7 @@ test('a port is taken on the address that a program listens on, and not on other
   expect(isTakenAt('tcp', '127.77.0.1', port)).toBe(true)
   expect(isTakenAt('tcp', '127.77.0.2', port)).toBe(false)
   expect(isTakenAt('tcp', '177.0.0.1', port)).toBe(false)
-  expect(holderOf('tcp', '127.77.0.1', port)).toMatchObject({ pid: process.pid })
+  expect(holderOf('tcp', '127.77.0.1', port)).toMatchObject({ pid: process.pid, program: 'node' })
   expect(holderOf('tcp', '127.77.0.2', port)).toBeUndefined()
 })
 
