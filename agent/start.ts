@@ -169,6 +169,8 @@ async function takePart(parts: Parts, { node, control }: Opened, belonging: Belo
   })
   const serving = await serve(config, context, edges.mesh)
   const first = origin.isFounder ? await context.tokens.issue(firstTokenMs) : undefined
+  // One that was removed meanwhile takes part only to stop its tasks: it greets nobody.
+  if (ending.isDecided()) return serving
   parts.io.out.write(
     greeting({
       name: config.node.name,

@@ -12,6 +12,7 @@ export interface Ending {
 export interface EndingDesk {
   /** Resolves to the first word. */
   readonly decided: Promise<Ending>
+  isDecided(): boolean
   decide(ending: Ending): void
   /** Gossip, or members that refuse it, told this node that it was removed. What it ran now runs elsewhere. */
   onRemoved(): void
@@ -44,6 +45,7 @@ export function createEndingDesk(
   let isRemoved = false
   return {
     decided,
+    isDecided: () => isDecided,
     decide,
     onRemoved() {
       if (isRemoved) return
