@@ -49,6 +49,8 @@ export interface ScopeState {
   retryRefused(): number
   /** Forgets that numbers above `seq` of this log were seen, because they will come again with another content. */
   uncover(author: string, above: number): void
+  /** Forgets that these numbers were seen: whoever has their writes gives them again. */
+  lack(author: string, ranges: Ranges): void
   covers(author: string, seq: number): boolean
   digest(): Digest
   /** Live records among `wants`, lowest numbers first, at most about `bytesMax` of them but at least one. */
@@ -130,6 +132,10 @@ export function createScopeState(scope: Scope): ScopeState {
       for (const [seq, key] of own.live) {
         if (seq > above) discard(key)
       }
+    },
+    lack(author, ranges) {
+      const own = books(author)
+      own.covered = subtract(own.covered, ranges)
     },
     covers(author, seq) {
       return contains(authors.get(author)?.covered ?? noRanges, seq)

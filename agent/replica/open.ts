@@ -13,7 +13,7 @@ import { authorKey, parseRecord, recordKey } from '../../protocol/record.ts'
 import type { Change, LostSpec, Notice, ReplicatedView, ViewHooks, ViewOptions } from '../view.ts'
 import type { Random } from '../world.ts'
 import { replay } from './replay.ts'
-import { strayKeys } from './reseed.ts'
+import { strayKeys, unheardDots } from './reseed.ts'
 import { createSequences } from './sequences.ts'
 import { createStamps } from './stamps.ts'
 import { createStore, type Taken } from './store.ts'
@@ -313,9 +313,15 @@ export async function openView(options: ViewOptions): Promise<ReplicatedView> {
       for (const state of scopes.values()) state.retryRefused()
     },
     finishReseed(scope, theirs, seen) {
-      const keys = strayKeys(self, scopes.get(scope)?.records ?? new Map(), { theirs, seen })
+      const records = scopes.get(scope)?.records ?? new Map<string, StateRecord>()
+      const keys = strayKeys(self, records, { theirs, seen })
+      const unheard = unheardDots(
+        self,
+        keys.map((key) => records.get(key) as StateRecord),
+        theirs,
+      )
       const { changes, entries } = store.discard(scope, keys)
-      journal.note(entries)
+      journal.note([...entries, ...store.lack(scope, unheard)])
       tellChanges(changes)
       return keys.length
     },

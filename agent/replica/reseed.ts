@@ -1,15 +1,15 @@
 /**
  * What a node that was away beyond the limit must let go before it contributes (design.md 3, must re-seed). Decides only.
  */
-import { type Digest, spokenFor } from '../../protocol/digest.ts'
+import { type Digest, type Dots, spokenFor } from '../../protocol/digest.ts'
 import type { NodeId } from '../../protocol/ids.ts'
-import type { StateRecord } from '../../protocol/model.ts'
-import { contains, noRanges } from '../../protocol/ranges.ts'
-import { authorKey, hasOneWriter, recordKey } from '../../protocol/record.ts'
+import type { ServiceValue, StateRecord } from '../../protocol/model.ts'
+import { contains, noRanges, type Ranges, union } from '../../protocol/ranges.ts'
+import { authorKey, recordKey } from '../../protocol/record.ts'
 
 /**
- * Keys that must go in a re-seed: what the holder knew and no longer has, and what was made elsewhere, changed here meanwhile, and is unknown
- * to the holder, who would have it if it had not been deleted. What this node made itself while away is kept and contributed.
+ * Keys that must go in a re-seed: what the holder knew and no longer has, and what was made elsewhere, changed meanwhile, and is unknown to the
+ * holder, who would have it if it had not been deleted. What was made while away, here or by others on this side, is kept and contributed.
  */
 export function strayKeys(
   self: NodeId,
@@ -22,17 +22,33 @@ export function strayKeys(
   return [...records]
     .filter(([key, record]) => {
       if (contains(known.get(authorKey(record.author)) ?? noRanges, record.seq)) return !dots.has(dotOf(record))
-      if (keys.has(key) || hasOneWriter(record.kind) || record.kind === 'removal') return false
-      return creatorOf(record) !== self
+      return !keys.has(key) && isChangedElsewhere(self, record)
     })
     .map(([key]) => key)
+}
+
+/**
+ * Of what goes, the numbers that the holder has never heard of. Others may have made them while apart, not only changed what is deleted: they
+ * are no longer covered, so that whoever keeps them gives them again.
+ */
+export function unheardDots(self: NodeId, strays: readonly StateRecord[], theirs: Digest): Dots {
+  const known = spokenFor(theirs)
+  const dots = new Map<string, Ranges>()
+  for (const { author, seq } of strays) {
+    const key = authorKey(author)
+    if (author.node === self || contains(known.get(key) ?? noRanges, seq)) continue
+    dots.set(key, union(dots.get(key) ?? noRanges, [[seq, seq]]))
+  }
+  return dots
 }
 
 function dotOf(record: StateRecord): string {
   return `${authorKey(record.author)}#${record.seq}`
 }
 
-function creatorOf(record: StateRecord): NodeId | undefined {
-  const value = record.value as { readonly created?: { readonly node: NodeId } } | null
-  return value?.created?.node
+/** Only services change after they were made; one that never changed was made while apart, since its only write is unknown to the holder. */
+function isChangedElsewhere(self: NodeId, { kind, value }: StateRecord): boolean {
+  if (kind !== 'service' || value === null) return false
+  const { created, ancestors, generation } = value as ServiceValue
+  return ancestors.length + generation > 0 && created.node !== self
 }

@@ -40,6 +40,7 @@ export interface Store {
     readonly entries: readonly Entry[]
   }
   uncover(scope: Scope, author: string, above: number): readonly Entry[]
+  lack(scope: Scope, dots: Dots): readonly Entry[]
   tombstones(scope: Scope): readonly Tombstone[]
   collect(scope: Scope, keys: readonly string[]): readonly Entry[]
   snapshot(): Iterable<Entry>
@@ -153,6 +154,10 @@ export function createStore(self: NodeId, now: () => number): Store {
     uncover(scope, author, above) {
       scopes.get(scope)?.uncover(author, above)
       return [['uncover', scope, author, above]]
+    },
+    lack(scope, dots) {
+      for (const [author, ranges] of dots) scopes.get(scope)?.lack(author, ranges)
+      return [...dots].map(([author, ranges]): Entry => ['lack', scope, author, flatten(ranges)])
     },
     tombstones(scope) {
       const state = scopes.get(scope)
