@@ -204,7 +204,10 @@ export class Flow {
     this.mux.outbox.put(frameTypes.accepted, this.id, nothing)
   }
 
-  /** Sends bytes, which must not change afterwards. False: all is kept, but send no more before `onWritable`. */
+  /**
+   * Sends bytes. True: they are copied, and the memory is the caller's again. False: they are kept and must not change, and no more may be sent
+   * before `onWritable`.
+   */
   send(bytes: Uint8Array): boolean {
     if (this.over || this.ending) return true
     if (this.queue.length > 0 || this.mux.blocked) {

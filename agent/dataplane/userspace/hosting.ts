@@ -9,6 +9,7 @@ import type { NodeId, TaskId } from '../../../protocol/ids.ts'
 import type { Attached } from './attachments.ts'
 import type { Ledger } from './ledger.ts'
 import { proxyHeader } from './proxy-header.ts'
+import { Reader } from './reader.ts'
 import { SocketFlow } from './relay.ts'
 import { actualPort } from './route.ts'
 import type { OpenSockets } from './sockets.ts'
@@ -53,7 +54,8 @@ class DialledTask implements FlowHandler {
 
   constructor(flow: Flow, target: TaskTarget, way: Way) {
     const { host, port, deps } = way
-    const task = connect({ host, port, noDelay: true, allowHalfOpen: true })
+    const reader = new Reader()
+    const task = connect({ host, port, noDelay: true, allowHalfOpen: true, onread: reader.onread })
     this.cancel = () => task.destroy()
     deps.sockets.add(task)
     const refused = (error: NodeJS.ErrnoException) => flow.reset(error.code === 'EMFILE' ? 'busy' : 'refused')
@@ -66,6 +68,7 @@ class DialledTask implements FlowHandler {
         side: 'task',
         record,
         ended: (cause) => deps.ledger.end(record, cause),
+        reader,
       })
       flow.accept()
     })

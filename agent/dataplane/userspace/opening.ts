@@ -12,6 +12,7 @@ import type { Backend } from '../../core/routes/types.ts'
 import type { Cancel, Clock, Mesh, Random } from '../../world.ts'
 import type { FailedAttempt, Ledger } from './ledger.ts'
 import { proxyHeader } from './proxy-header.ts'
+import { Reader } from './reader.ts'
 import { relaySockets, SocketFlow } from './relay.ts'
 import { actualPort, type Route } from './route.ts'
 import type { OpenSockets } from './sockets.ts'
@@ -115,7 +116,8 @@ class Opening {
 
   private dial(backend: Backend, pickedMs: number): void {
     const port = actualPort(backend.ports, 'tcp', this.route.target)
-    const task = connect({ host: backend.host, port, noDelay: true, allowHalfOpen: true })
+    const reader = new Reader()
+    const task = connect({ host: backend.host, port, noDelay: true, allowHalfOpen: true, onread: reader.onread })
     const cancel = () => task.destroy()
     this.attempts.add(cancel)
     this.deps.sockets.add(task)
@@ -130,7 +132,7 @@ class Opening {
       }
       if (this.route.options.proxyProtocol) task.write(proxyHeader('tcp', this.from, this.entry()))
       const record = this.record(backend, pickedMs)
-      relaySockets(this.client, task, record, (cause) => this.deps.ledger.end(record, cause))
+      relaySockets(this.client, { socket: task, reader }, record, (cause) => this.deps.ledger.end(record, cause))
     })
   }
 

@@ -7,12 +7,25 @@
 import type { Socket } from 'node:net'
 import type { Flow, FlowHandler, ResetReason } from '../../../protocol/flow.ts'
 import type { FlowRecord } from './ledger.ts'
+import type { Reader } from './reader.ts'
 
 /** Called once, when both sides are done; undefined means in good order. */
 export type Ended = (cause: string | undefined) => void
 
-/** Both sockets are connected, half-open allowed; the client's is paused and nobody has read from it. */
-export function relaySockets(client: Socket, task: Socket, record: FlowRecord, ended: Ended): void {
+/** Connected, half-open allowed, and nobody has read from it. */
+export interface Dialled {
+  readonly socket: Socket
+  /** Reads from it. */
+  readonly reader: Reader
+}
+
+/** The client's socket is connected, half-open allowed, paused, and nobody has read from it. */
+export function relaySockets(
+  client: Socket,
+  { socket: task, reader }: Dialled,
+  record: FlowRecord,
+  ended: Ended,
+): void {
   let open = 2
   let cause: string | undefined
 
@@ -20,9 +33,10 @@ export function relaySockets(client: Socket, task: Socket, record: FlowRecord, e
     record.bytesIn += chunk.length
     if (!task.write(chunk)) client.pause()
   })
-  task.on('data', (chunk: Buffer) => {
+  reader.into((chunk) => {
     record.bytesOut += chunk.length
-    if (!client.write(chunk)) task.pause()
+    if (!client.write(chunk)) return 'stop'
+    return client.writableLength === 0 ? 'free' : 'held'
   })
   client.on('drain', () => task.resume())
   task.on('drain', () => client.resume())
@@ -37,7 +51,10 @@ export function relaySockets(client: Socket, task: Socket, record: FlowRecord, e
     if (open === 0) ended(cause)
   }
   client.on('close', () => closed(client, task, 'client'))
-  task.on('close', () => closed(task, client, 'task'))
+  task.on('close', () => {
+    reader.close()
+    closed(task, client, 'task')
+  })
   // An error is told by the close that follows it; without a listener it would end the process.
   client.on('error', ignore)
   task.on('error', ignore)
@@ -57,17 +74,31 @@ export class SocketFlow implements FlowHandler {
   private flowClosed = false
   private cause: string | undefined
 
-  constructor(socket: Socket, flow: Flow, options: { side: 'client' | 'task'; record: FlowRecord; ended: Ended }) {
+  constructor(
+    socket: Socket,
+    flow: Flow,
+    /** `reader` where the socket was dialled with one. */
+    options: { side: 'client' | 'task'; record: FlowRecord; ended: Ended; reader?: Reader },
+  ) {
     this.socket = socket
     this.flow = flow
     this.side = options.side
     this.record = options.record
     this.ended = options.ended
-    socket.on('data', (chunk: Buffer) => this.fromSocket(chunk))
+    const { reader } = options
+    if (reader === undefined) {
+      socket.on('data', (chunk: Buffer) => {
+        if (!this.fromSocket(chunk)) socket.pause()
+      })
+      // What a flow sends at once it copies; what it keeps for later is the chunk itself.
+    } else reader.into((chunk) => (this.fromSocket(chunk) ? 'free' : 'stop'))
     socket.on('drain', () => this.drained())
     socket.on('end', () => this.flow.end())
     socket.on('error', ignore)
-    socket.on('close', () => this.closed())
+    socket.on('close', () => {
+      reader?.close()
+      this.closed()
+    })
   }
 
   onAccepted(): void {}
@@ -103,10 +134,10 @@ export class SocketFlow implements FlowHandler {
 
   onDatagram(): void {}
 
-  private fromSocket(chunk: Buffer): void {
+  private fromSocket(chunk: Buffer): boolean {
     if (this.side === 'client') this.record.bytesIn += chunk.length
     else this.record.bytesOut += chunk.length
-    if (!this.flow.send(chunk)) this.socket.pause()
+    return this.flow.send(chunk)
   }
 
   private drained(): void {

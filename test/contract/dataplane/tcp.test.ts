@@ -70,6 +70,36 @@ test.for([0, 1])(
   },
 )
 
+test.for([0, 1])('a client that reads by fits and starts gets every byte in order (agent %i)', async (host) => {
+  const bytes = Buffer.from(Array.from({ length: 6_000_000 }, (_, i) => (i * 31 + (i >> 12)) % 251))
+  const web = await task(cluster.agents[host]!, 't1', (socket) => {
+    // Pieces of all sizes: some fit in a small read, some fill a large one.
+    for (let at = 0, size = 1; at < bytes.length; at += size, size = (size * 7 + 13) % 200_000) {
+      socket.write(bytes.subarray(at, at + size))
+    }
+    socket.end()
+  })
+  await a.plane.apply(published(a, [web.backend]))
+  const client = connect({ host: a.address, port: webPort })
+  const parts: Buffer[] = []
+  let ended = false
+  client.on('end', () => {
+    ended = true
+  })
+  client.on('data', (chunk) => {
+    parts.push(Buffer.from(chunk))
+    if (parts.length % 20 === 0) client.pause()
+  })
+  await until(
+    () => {
+      client.resume()
+      return ended
+    },
+    { deadlineMs: 15_000, everyMs: 5, what: 'the last byte' },
+  )
+  expect(Buffer.concat(parts).equals(bytes)).toBe(true)
+})
+
 test.for([0, 1])('a task that does not read stops the client, and memory stays bounded (agent %i)', async (host) => {
   let stuck: Socket | undefined
   const web = await task(cluster.agents[host]!, 't1', (socket) => {
