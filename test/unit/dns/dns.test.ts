@@ -83,13 +83,14 @@ function shop(tasks = 3) {
   return builder
 }
 
+/** An address of this process's own: on 127.0.0.1 any port may be the near end of somebody's connection. */
+const host = `127.93.${1 + (process.pid % 250)}.1`
+let lastPort = 5_300
+
 async function served(responder: Responder): Promise<{ server: DnsServer; port: number }> {
-  const probe = createSocket('udp4')
-  await new Promise<void>((resolve) => probe.bind(0, '127.0.0.1', resolve))
-  const port = probe.address().port
-  await new Promise<void>((resolve) => probe.close(() => resolve()))
+  const port = ++lastPort
   const server = createDnsServer(responder, quiet)
-  await server.listen('app1', '127.0.0.1', port)
+  await server.listen('app1', host, port)
   closers.push(() => server.close())
   return { server, port }
 }
@@ -120,7 +121,7 @@ async function query(port: number, name: string, options: { type?: string; edns?
   })
   const reply = await new Promise<Buffer>((resolve) => {
     socket.once('message', resolve)
-    socket.send(message, port, '127.0.0.1')
+    socket.send(message, port, host)
   })
   socket.close()
   return { bytes: reply.length, packet: dnsPacket.decode(reply) as dnsPacket.DecodedPacket & { rcode: string } }
@@ -157,7 +158,7 @@ describe('the resolver of a task', () => {
     const large = await query(port, 'tasks.web', { edns: 4096 })
     expect(large.packet.flag_tc).toBe(false)
     expect(large.packet.answers).toHaveLength(60)
-    const socket = connect(port, '127.0.0.1')
+    const socket = connect(port, host)
     socket.write(dnsPacket.streamEncode({ type: 'query', id: 5, questions: [{ name: 'tasks.web', type: 'A' }] }))
     const chunks: Buffer[] = []
     socket.on('data', (chunk) => chunks.push(chunk))
@@ -197,7 +198,7 @@ describe('the resolver of a task', () => {
       const bytes = i % 2 === 0 ? Buffer.from(random.bytes(1 + (i % 300))) : Buffer.from(good)
       bytes[i % bytes.length] = i & 0xff
       bytes[(i * 7) % bytes.length] = (i * 31) & 0xff
-      await new Promise((resolve) => socket.send(bytes.subarray(0, 1 + (i % bytes.length)), port, '127.0.0.1', resolve))
+      await new Promise((resolve) => socket.send(bytes.subarray(0, 1 + (i % bytes.length)), port, host, resolve))
     }
     socket.close()
     expect((await query(port, 'web')).packet.rcode).toBe('NOERROR')
@@ -206,7 +207,7 @@ describe('the resolver of a task', () => {
   it('refuses an address that is in use, by a fault that names it', async () => {
     const { port } = await served(responderFor(shop()))
     const second = createDnsServer(responderFor(shop()), quiet)
-    await expect(second.listen('app2', '127.0.0.1', port)).rejects.toMatchObject({ code: 'port-taken' })
+    await expect(second.listen('app2', host, port)).rejects.toMatchObject({ code: 'port-taken' })
   })
 })
 
