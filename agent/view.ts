@@ -107,8 +107,14 @@ export interface ReplicatedView extends View, Writer {
   collect(scope: Scope, keys: readonly string[]): void
   collected(scope: Scope): Dots
   retryRefused(): void
-  /** Ends a re-seed: `seen` is all that the holder of `theirs` has live. What it lacks goes. Returns how many records went. */
-  finishReseed(scope: Scope, theirs: Digest, seen: readonly StateRecord[]): number
+  /**
+   * Ends a re-seed from the holder of `theirs`: `seen` is all that it has live, `before` what was covered here. What the holder lacks goes, and
+   * what it let go counts as let go here, so that the next one who lacks it re-seeds too. Returns how many records went.
+   */
+  finishReseed(
+    scope: Scope,
+    holder: { readonly theirs: Digest; readonly seen: readonly StateRecord[]; readonly before: Digest },
+  ): number
 
   superseded(service: string): readonly LostSpec[]
   journalFailing(): string | undefined

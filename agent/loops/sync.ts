@@ -173,9 +173,10 @@ export function createSync(options: SyncOptions): Sync {
 
   async function reseedFrom(node: NodeId, scope: Scope, theirs: Digest): Promise<void> {
     reseeding.add(scope)
+    const before = view.digest(scope)
     try {
       const seen = await pull(node, scope, spokenFor(theirs))
-      const gone = view.finishReseed(scope, theirs, seen)
+      const gone = view.finishReseed(scope, { theirs, seen, before })
       view.count('sync.reseeded')
       if (gone > 0)
         log.warn('was away for long: records that the cluster deleted meanwhile are gone here too', { scope, gone })

@@ -13,7 +13,7 @@ import { authorKey, parseRecord, recordKey } from '../../protocol/record.ts'
 import type { Change, LostSpec, Notice, ReplicatedView, ViewHooks, ViewOptions } from '../view.ts'
 import type { Random } from '../world.ts'
 import { replay } from './replay.ts'
-import { strayKeys, unheardDots } from './reseed.ts'
+import { emptyDots, strayKeys, unheardDots } from './reseed.ts'
 import { createSequences } from './sequences.ts'
 import { createStamps } from './stamps.ts'
 import { createStore, type Taken } from './store.ts'
@@ -312,7 +312,7 @@ export async function openView(options: ViewOptions): Promise<ReplicatedView> {
     retryRefused() {
       for (const state of scopes.values()) state.retryRefused()
     },
-    finishReseed(scope, theirs, seen) {
+    finishReseed(scope, { theirs, seen, before }) {
       const records = scopes.get(scope)?.records ?? new Map<string, StateRecord>()
       const keys = strayKeys(self, records, { theirs, seen })
       const unheard = unheardDots(
@@ -321,7 +321,7 @@ export async function openView(options: ViewOptions): Promise<ReplicatedView> {
         theirs,
       )
       const { changes, entries } = store.discard(scope, keys)
-      journal.note([...entries, ...store.lack(scope, unheard)])
+      journal.note([...entries, ...store.lack(scope, unheard), ...store.letGo(scope, emptyDots(theirs, seen, before))])
       tellChanges(changes)
       return keys.length
     },

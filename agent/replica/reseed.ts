@@ -4,7 +4,7 @@
 import { type Digest, type Dots, spokenFor } from '../../protocol/digest.ts'
 import type { NodeId } from '../../protocol/ids.ts'
 import type { ServiceValue, StateRecord } from '../../protocol/model.ts'
-import { contains, noRanges, type Ranges, union } from '../../protocol/ranges.ts'
+import { contains, noRanges, type Ranges, subtract, union } from '../../protocol/ranges.ts'
 import { authorKey, recordKey } from '../../protocol/record.ts'
 
 /**
@@ -38,6 +38,21 @@ export function unheardDots(self: NodeId, strays: readonly StateRecord[], theirs
     const key = authorKey(author)
     if (author.node === self || contains(known.get(key) ?? noRanges, seq)) continue
     dots.set(key, union(dots.get(key) ?? noRanges, [[seq, seq]]))
+  }
+  return dots
+}
+
+/**
+ * Numbers taken in by a re-seed in which nothing is live: among them are the tombstones that the holder let go, and it cannot tell which. Who
+ * lacks one of them may hold what it deleted.
+ */
+export function emptyDots(theirs: Digest, seen: readonly StateRecord[], before: Digest): Dots {
+  const dots = new Map<string, Ranges>()
+  for (const [author, known] of spokenFor(theirs)) {
+    const live = seen.filter((record) => authorKey(record.author) === author).map(({ seq }) => seq)
+    const taken = subtract(known, before.get(author)?.covered ?? noRanges)
+    const empty = live.sort((a, b) => a - b).reduce<Ranges>((rest, seq) => subtract(rest, [[seq, seq]]), taken)
+    if (empty.length > 0) dots.set(author, empty)
   }
   return dots
 }

@@ -41,6 +41,8 @@ export interface Store {
   }
   uncover(scope: Scope, author: string, above: number): readonly Entry[]
   lack(scope: Scope, dots: Dots): readonly Entry[]
+  /** Counts numbers as tombstones that were let go. */
+  letGo(scope: Scope, dots: Dots): readonly Entry[]
   tombstones(scope: Scope): readonly Tombstone[]
   collect(scope: Scope, keys: readonly string[]): readonly Entry[]
   snapshot(): Iterable<Entry>
@@ -158,6 +160,10 @@ export function createStore(self: NodeId, now: () => number): Store {
     lack(scope, dots) {
       for (const [author, ranges] of dots) scopes.get(scope)?.lack(author, ranges)
       return [...dots].map(([author, ranges]): Entry => ['lack', scope, author, flatten(ranges)])
+    },
+    letGo(scope, dots) {
+      for (const [author, ranges] of dots) scopes.get(scope)?.addCollected(author, ranges)
+      return [...dots].map(([author, ranges]): Entry => ['collected', scope, author, flatten(ranges)])
     },
     tombstones(scope) {
       const state = scopes.get(scope)
