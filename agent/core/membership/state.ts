@@ -35,6 +35,8 @@ export interface Swim {
   /** Members still to be probed in this round, shuffled: each is probed once a round (SWIM 4.3). */
   readonly round: readonly NodeId[]
   readonly nextProbeMs: number
+  /** When everybody was last asked at once. */
+  readonly sweptMs: number
 }
 
 export interface Known {

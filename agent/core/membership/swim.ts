@@ -30,11 +30,22 @@ import { deadlineMs } from './suspicion.ts'
 
 /** One turn in five: a second in `local`, and every node of a healed side is found within seconds by somebody. */
 const buriedEvery = 5
+/** A sweep of all members costs as much as a round of probes. */
+const sweepEveryMs = 3_000
 
 /** `incarnation`: the wall clock at start does, so that a restarted agent is newer than all that was said of it. */
 export function createSwim(self: NodeId, run: string, started: { incarnation: number; nowMs: number }): Swim {
   const { incarnation, nowMs } = started
-  return { self, run, incarnation, awareness: 0, entries: new Map(), round: [], nextProbeMs: nowMs }
+  return {
+    self,
+    run,
+    incarnation,
+    awareness: 0,
+    entries: new Map(),
+    round: [],
+    nextProbeMs: nowMs,
+    sweptMs: nowMs - sweepEveryMs,
+  }
 }
 
 /** Monotonic ms of the next `tick` that can have an effect. */
@@ -47,7 +58,14 @@ export function wakeAt(state: Swim): number {
   return at
 }
 
-export function step(state: Swim, input: Input, at: At): Stepped {
+export function step(before: Swim, input: Input, at: At): Stepped {
+  const { state, effects } = take(before, input, at)
+  const isBack = effects.some((effect) => effect.do === 'report' && effect.entry.liveness === 'alive' && effect.was)
+  // A cut has healed, perhaps, and others are back too: to believe them dead a moment longer would be to fill in for them.
+  return { state, effects: isBack ? [...effects, ...probeAll(state, 'dead', at)] : effects }
+}
+
+function take(state: Swim, input: Input, at: At): Stepped {
   switch (input.is) {
     case 'tick':
       return tick(state, input.lagMs, at)
@@ -149,7 +167,15 @@ function asked(before: Swim, input: Extract<Input, { is: 'asked' }>, at: At): St
   if (input.reached || input.lateMs > at.times.probeTimeoutMs / 4) return { state: before, effects: [] }
   // Helpers that did not even answer point at us (Lifeguard: missing nacks).
   const awareness = Math.min(awarenessMax, before.awareness + (input.asked - input.nacks))
-  return doubt({ ...before, awareness }, input.node, 'silent', at)
+  const done = doubt({ ...before, awareness }, input.node, 'silent', at)
+  if (input.nacks > 0 || input.asked < 2 || at.nowMs - before.sweptMs < sweepEveryMs) return done
+  // Neither the member nor a helper answers: perhaps nobody does, and a node that asks one a period thinks for seconds that it sees most.
+  const swept = { ...done.state, sweptMs: at.nowMs }
+  return { state: swept, effects: [...done.effects, ...probeAll(swept, 'alive', at)] }
+}
+
+function probeAll(state: Swim, liveness: 'alive' | 'dead', at: At): readonly Effect[] {
+  return sorted(state).flatMap((entry) => (entry.liveness === liveness ? probeNow(state, entry.node, at) : []))
 }
 
 function lost(state: Swim, node: NodeId): Stepped {

@@ -15,7 +15,7 @@ const startsMin = 4
 export interface Side {
   readonly up: number
   readonly known: number
-  /** Fewer than half of the known nodes are up here. */
+  /** Fewer than half of the known nodes are alive here. */
   readonly minority: boolean
   /** More than half, or half with the lowest node id: at most one side of a partition holds this. */
   readonly prevails: boolean
@@ -26,7 +26,9 @@ export interface Side {
 export function sideOf(view: View): Side {
   const known = [...view.members.values()].filter((member) => member.liveness !== 'left')
   const up = known.filter(isUp)
-  const minority = up.length * 2 < known.length
+  // Who is suspected is not seen: a node that is cut off buries the others one by one, and must not fill in for the first of them.
+  const unseen = known.filter(({ liveness }) => liveness !== 'alive')
+  const minority = (known.length - unseen.length) * 2 < known.length
   const lowest = known.reduce<NodeId | undefined>(
     (low, { id }) => (low === undefined || id < low ? id : low),
     undefined,
@@ -39,7 +41,7 @@ export function sideOf(view: View): Side {
     prevails: up.length * 2 > known.length || half,
     minoritySinceMs: minority
       ? minoritySince(
-          known.filter((m) => !isUp(m)).map((m) => m.sinceMs),
+          unseen.map((m) => m.sinceMs),
           known.length,
         )
       : undefined,

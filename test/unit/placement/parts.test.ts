@@ -103,7 +103,7 @@ const sides = (livenesses: readonly Liveness[]) =>
 test.for<[readonly Liveness[], boolean, boolean]>([
   [['alive', 'alive', 'dead'], false, true],
   [['alive', 'dead', 'dead'], true, false],
-  [['alive', 'suspect', 'dead', 'dead'], false, true],
+  [['alive', 'suspect', 'dead', 'dead'], true, true],
   [['dead', 'dead', 'alive', 'alive'], false, false],
   [['alive', 'left', 'left', 'left'], false, true],
 ])('of %j: minority %s, prevails %s', ([livenesses, minority, prevails]) => {
