@@ -1,13 +1,12 @@
 // A cluster in one process: machines of a world with an agent each, begun and ended as an operator, a power cut or a kernel would. Knows nothing
 // of what should be true of it; checkers do.
-import { type Preset, presets, type Times } from '../../agent/presets.ts'
+import type { Preset } from '../../agent/presets.ts'
 import { type Agent, startAgent } from './world/agent.ts'
 import type { Machine } from './world/machine.ts'
 import { createWorld, type World } from './world/world.ts'
 
 export interface Cluster {
   readonly world: World
-  readonly times: Times
   readonly seed: number
   readonly machines: readonly Machine[]
   /** The agent on a machine now, while it runs. */
@@ -40,19 +39,19 @@ export interface ClusterOptions {
   readonly seed: number
   readonly nodes: number
   readonly preset?: Preset
-  /** Wall clocks off by up to so many ms, and by up to 100 ppm. */
+  /** Wall clocks off by up to so many ms, and drifting by up to 20 ppm as crystals do: 12 s a week. */
   readonly clockSpreadMs?: number
 }
 
 /** Nodes that know each other: begun, connected and caught up, or an error. */
 export async function createCluster(options: ClusterOptions): Promise<Cluster> {
   const { seed, nodes, preset = 'local', clockSpreadMs = 0 } = options
-  const cluster = emptyCluster(seed, presets[preset])
+  const cluster = emptyCluster(seed, preset)
   const chance = cluster.world.chance.stream('clocks')
   for (let i = 0; i < nodes; i++) {
     cluster.addNode({
       offsetMs: chance.between(-clockSpreadMs, clockSpreadMs),
-      driftPpm: clockSpreadMs === 0 ? 0 : chance.between(-100, 100),
+      driftPpm: clockSpreadMs === 0 ? 0 : chance.between(-20, 20),
     })
     await cluster.run(nodes > 50 ? 30 : 60)
   }
@@ -70,7 +69,7 @@ export async function createCluster(options: ClusterOptions): Promise<Cluster> {
   return cluster
 }
 
-export function emptyCluster(seed: number, times: Times): Cluster {
+export function emptyCluster(seed: number, preset: Preset): Cluster {
   const world = createWorld(seed)
   const { time } = world
 
@@ -84,14 +83,13 @@ export function emptyCluster(seed: number, times: Times): Cluster {
     const founding = world.machines.length === 1 && machine.disk.bytes() === 0
     const known =
       bootstrap ?? world.machines.filter((m) => m !== machine && agentOn(m) !== undefined).map((m) => m.address)
-    const agent = startAgent({ world, machine, times, founding, bootstrap: known.slice(0, 3) })
+    const agent = startAgent({ world, machine, preset, founding, bootstrap: known.slice(0, 3) })
     world.agents.set(machine.index, agent)
     return agent
   }
 
   const cluster: Cluster = {
     world,
-    times,
     seed,
     machines: world.machines,
     agentOn,

@@ -9,6 +9,11 @@ export function membershipIsTrue({ cluster }: Watched): Checker {
   return {
     promise: 'every node comes to know who lives',
     finally() {
+      for (const machine of cluster.machines) {
+        const agent = cluster.agentOn(machine)
+        if (!machine.isOn() || agent?.over !== undefined) continue
+        if (agent?.begun !== true) return finding(`${machine.name} does not take part`, [machine])
+      }
       const lives = new Set(cluster.taking().map(({ self }) => self))
       for (const agent of cluster.taking()) {
         for (const { id, liveness } of agent.node!.view.members.values()) {

@@ -2,8 +2,8 @@
 // was given one is certified, as if admitted with a token, and any member that it dials lets it in.
 import type { World as NodeWorld, SelfFacts } from '../../../agent/node.ts'
 import { createNode, type Node } from '../../../agent/node.ts'
-import type { Times } from '../../../agent/presets.ts'
-import type { Admission } from '../../../agent/transport/admission.ts'
+import { type Preset, presets } from '../../../agent/presets.ts'
+import { type Admission, transportTimes } from '../../../agent/transport/admission.ts'
 import type { ReplicatedView } from '../../../agent/view.ts'
 import type { Events, Log, NodeEvent } from '../../../agent/world.ts'
 import { idFromBytes, type NodeId } from '../../../protocol/ids.ts'
@@ -33,7 +33,7 @@ export interface Agent {
 export interface AgentOptions {
   readonly world: World
   readonly machine: Machine
-  readonly times: Times
+  readonly preset: Preset
   /** Begins a new cluster. */
   readonly founding: boolean
   /** Addresses of members. */
@@ -93,6 +93,7 @@ export function startAgent(options: AgentOptions): Agent {
         listenerAt: world.listenerAt,
         isCertified: (node) => world.certified.has(node),
         bootstrap: options.bootstrap,
+        times: transportTimes[options.preset],
       })
       return agent.transport
     },
@@ -104,7 +105,7 @@ export function startAgent(options: AgentOptions): Agent {
 async function bringUp(
   agent: Agent,
   nodeWorld: NodeWorld,
-  { world, times, founding, bootstrap, isNew }: AgentOptions & { readonly isNew: boolean },
+  { world, preset, founding, bootstrap, isNew }: AgentOptions & { readonly isNew: boolean },
 ): Promise<void> {
   const { process, machine } = agent
   const end = (over: 'duplicate' | 'removed') => {
@@ -116,7 +117,7 @@ async function bringUp(
     self: agent.self,
     run: agent.run,
     startedMs: agent.startedMs,
-    times,
+    times: presets[preset],
     onDuplicate: (yields) => {
       world.tell({ is: 'met its double', agent, yields })
       if (yields) end('duplicate')

@@ -43,7 +43,7 @@ export interface MachineOptions {
   readonly chance: Chance
   /** Wall clock minus the true time, ms. */
   readonly offsetMs: number
-  /** How much faster than true its clocks run: crystals are off by up to 100 parts in a million. */
+  /** How much faster than true its clocks run, parts in a million. */
   readonly driftPpm: number
 }
 

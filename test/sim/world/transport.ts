@@ -2,7 +2,7 @@
 // goes from neighbour to neighbour and gets lost. Who is dialled when is decided by the production dialer; who is let in, by the admission that
 // the node gives. Messages are copied, bounded and counted; nothing is ever delivered that a real network could not deliver.
 import { fault, reasonOf } from '../../../agent/fault.ts'
-import { type Admission, type KnownMember, transportTimes } from '../../../agent/transport/admission.ts'
+import type { Admission, KnownMember, TransportTimes } from '../../../agent/transport/admission.ts'
 import { type Dialer, dialer } from '../../../agent/transport/dialer.ts'
 import { meshPeers } from '../../../agent/transport/mesh.ts'
 import type { Cancel, Disconnect, Transport, TransportHandlers } from '../../../agent/world.ts'
@@ -62,6 +62,7 @@ export interface SimTransportOptions {
   readonly isCertified: (node: NodeId) => boolean
   /** Addresses to dial until somebody is connected. */
   readonly bootstrap: readonly string[]
+  readonly times: TransportTimes
 }
 
 interface Waiting {
@@ -71,13 +72,12 @@ interface Waiting {
   readonly cancel: Cancel
 }
 
-const times = transportTimes.local
 /** 924 s: Linux gives a connection up after 15 retransmissions. */
 const tcpGivesUpMs = 924_000
 const handshakeBytes = 600
 
 export function createSimTransport(options: SimTransportOptions): SimTransport {
-  const { self, time, chance, net, process, admission } = options
+  const { self, time, chance, net, process, admission, times } = options
   const { machine, clock } = process
   const links = new Map<NodeId, Connection>()
   const told = new Map<NodeId, KnownMember>()
