@@ -5,10 +5,11 @@
  * stopped once the agent knows what the others know.
  */
 import type { TaskId } from '../../protocol/ids.ts'
+import type { TaskValue } from '../../protocol/model.ts'
 import { hasEnded } from '../core/live.ts'
 import { wanted } from '../core/wanted.ts'
 import { reasonOf } from '../fault.ts'
-import type { ObservedTask } from '../world.ts'
+import type { Exit, ObservedTask } from '../world.ts'
 import { amend, announce, type Hand, type Hands, type ReconcileParts } from './reconcile-parts.ts'
 import { exitRecord } from './reconcile-stop.ts'
 import { attachRequest, taskPlan } from './task-plan.ts'
@@ -23,9 +24,16 @@ export async function adoptTasks(env: AdoptEnv): Promise<void> {
   for (const observed of await env.parts.runtime.list()) {
     const record = env.parts.view.tasks.get(observed.task)
     if (observed.running) await adopt(env, observed)
-    else if (observed.exit !== undefined) amend(env.parts, observed.task, exitRecord(observed.exit))
+    else if (observed.exit !== undefined) amend(env.parts, observed.task, endRecord(observed.exit))
     if (!observed.running && (record === undefined || hasEnded(record.value.state))) await discard(env, observed.task)
   }
+}
+
+/** Nobody was left to note how it ended: it was lost with its node, which is no failure of the program, and counts against no node. */
+function endRecord(exit: Exit): Partial<TaskValue> {
+  return exit.code === undefined && exit.signal === undefined
+    ? { state: 'orphaned', message: 'lost with its node' }
+    : exitRecord(exit)
 }
 
 async function adopt(env: AdoptEnv, { task, attachment }: ObservedTask): Promise<void> {

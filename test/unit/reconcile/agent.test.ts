@@ -17,6 +17,22 @@ test('an agent that restarts adopts its tasks and starts or stops nothing', asyn
   expect(world.stops).toHaveLength(0)
 })
 
+test('tasks that were lost with their node are no failures of it: it starts others at once', async () => {
+  const world = await new FakeWorld(['n1']).start()
+  world.createService('web', { replicas: 2 })
+  await world.until(() => world.servingOf('web').length === 2)
+  const [node, old] = [world.node('n1'), world.runningOf('web').map(({ task }) => task)]
+  for (const kept of node.running.values()) {
+    const exit = { code: undefined, signal: undefined, lastLine: '', atMs: world.wall() }
+    kept.observed = { ...kept.observed, running: false, exit }
+  }
+  await world.restartAgent('n1')
+  const states = old.map((id) => node.view.tasks.get(id)?.value.state)
+  expect(states).toEqual(['orphaned', 'orphaned'])
+  await world.run(2_000)
+  expect(world.servingOf('web')).toHaveLength(2)
+})
+
 test('an agent that knows less than others waits 2 s before it stops what it does not know', async () => {
   const world = await new FakeWorld(['n1', 'n2']).start()
   world.createService('web', { replicas: 2 })
