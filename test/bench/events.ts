@@ -37,3 +37,16 @@ export function readEvents(
     }
   }
 }
+
+/** What an agent tells of a time that is over, as lines: ms from its beginning, and the sentence. */
+export async function pastEvents({ client }: Machine, sinceMs: number, untilMs: number): Promise<readonly string[]> {
+  const query = { since: (sinceMs / 1_000).toFixed(3), until: (untilMs / 1_000).toFixed(3) }
+  const stream = await client.stream('/grapevine/events', query)
+  let text = ''
+  for await (const chunk of stream.setEncoding('utf8') as AsyncIterable<string>) text += chunk
+  return text
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line) as { readonly atMs: number; readonly sentence: string })
+    .map(({ atMs, sentence }) => `${Math.round(atMs - sinceMs)} ms: ${sentence}`)
+}

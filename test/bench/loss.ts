@@ -4,6 +4,7 @@
  * Shared by the figures `kill` and `silent`.
  */
 import { until } from '../until.ts'
+import { pastEvents } from './events.ts'
 import { pause } from './figure.ts'
 import { type Machine, nodeIds, openSwarm } from './swarm.ts'
 import { flowLog, judge, lastPickMs, serveWeb, type Verdict, type Web } from './web.ts'
@@ -22,6 +23,8 @@ export interface Round {
   readonly lost: string
   readonly slots: number
   readonly survivors: Readonly<Record<string, Survivor>>
+  /** What the survivors tell of it, from the end of the round before on. */
+  readonly events: Readonly<Record<string, readonly string[]>>
   readonly failures: readonly Verdict[]
 }
 
@@ -51,11 +54,13 @@ export async function loseNodes({ how, rounds, say }: LossOptions): Promise<Loss
     web = await serveWeb(swarm, { replicas, everyMs })
     const ids = await nodeIds(swarm.first)
     const done: Round[] = []
+    let sinceMs = Date.now()
     for (let i = 0; i < rounds; i++) {
       await web.settled()
       await pause(calmMs)
       const lost = nextToLose(swarm.machines, web, i)
-      const round = await loseOne({ lost, web, how, machines: swarm.machines, id: ids.get(lost.name) ?? '' })
+      const round = await loseOne({ lost, web, how, machines: swarm.machines, id: ids.get(lost.name) ?? '', sinceMs })
+      sinceMs = Date.now()
       done.push(round)
       say(line(i + 1, round))
     }
@@ -79,9 +84,11 @@ interface Losing {
   readonly web: Web
   readonly how: 'kill' | 'freeze'
   readonly machines: readonly Machine[]
+  /** Wall ms of the end of the round before. */
+  readonly sinceMs: number
 }
 
-async function loseOne({ lost, id, web, how, machines }: Losing): Promise<Round> {
+async function loseOne({ lost, id, web, how, machines, sinceMs }: Losing): Promise<Round> {
   const { watch } = web
   const others = machines.filter((machine) => machine !== lost)
   const slots = [...(watch.last(others[0]!)?.running ?? [])]
@@ -116,6 +123,8 @@ async function loseOne({ lost, id, web, how, machines }: Losing): Promise<Round>
   const logs = new Map(
     await Promise.all(others.map(async (m) => [m.name, await flowLog(m, moment.wallMs - 10_000)] as const)),
   )
+  const told = others.map(async (m) => [m.name, await pastEvents(m, sinceMs, Date.now())] as const)
+  const events = Object.fromEntries(await Promise.all(told))
   const survivors = Object.fromEntries(
     others.map((machine) => {
       const { name } = machine
@@ -128,7 +137,7 @@ async function loseOne({ lost, id, web, how, machines }: Losing): Promise<Round>
   watch.forget(lost)
   if (how === 'kill') await lost.start()
   else lost.thaw()
-  return { lost: lost.name, slots: slots.length, survivors, failures }
+  return { lost: lost.name, slots: slots.length, survivors, events, failures }
 }
 
 /** The slowest survivor of a round; one that never got there counts as never. */
