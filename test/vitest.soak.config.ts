@@ -1,0 +1,8 @@
+// How the long scenarios of the simulator run: by `npm run soak`, before its seeds.
+import { join } from 'node:path'
+import { defineConfig } from 'vitest/config'
+
+export default defineConfig({
+  root: join(import.meta.dirname, '..'),
+  test: { include: ['test/sim/**/*.soak.ts'], fileParallelism: false, testTimeout: 600_000 },
+})
