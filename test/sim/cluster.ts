@@ -53,7 +53,7 @@ export async function createCluster(options: ClusterOptions): Promise<Cluster> {
       offsetMs: chance.between(-clockSpreadMs, clockSpreadMs),
       driftPpm: clockSpreadMs === 0 ? 0 : chance.between(-20, 20),
     })
-    await cluster.run(nodes > 50 ? 30 : 60)
+    await cluster.run(60)
   }
   const met = await cluster.runUntil(
     () =>

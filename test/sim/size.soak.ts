@@ -1,6 +1,6 @@
 // What a cluster of 10, 100 and 300 nodes costs, and how fast a change reaches all of it, at links of 1 to 5 ms.
 import { expect, test } from 'vitest'
-import { createCluster } from './cluster.ts'
+import { createGrownCluster } from './grown.ts'
 
 test.each([
   { nodes: 10, idleMs: 20_000 },
@@ -9,7 +9,7 @@ test.each([
 ])(
   'a change reaches all of $nodes nodes within 1 s',
   async ({ nodes, idleMs }) => {
-    const cluster = await createCluster({ seed: 300 + nodes, nodes })
+    const cluster = await createGrownCluster(300 + nodes, nodes)
     const { world } = cluster
     const total = () => world.net.bytes.reduce((sum, bytes) => sum + bytes, 0)
     const before = total()

@@ -147,7 +147,7 @@ function joined({ process, transport }: Agent, node: Node): Promise<void> {
   })
 }
 
-function identityOf(machine: Machine, world: World): { readonly self: NodeId; readonly isNew: boolean } {
+export function identityOf(machine: Machine, world: World): { readonly self: NodeId; readonly isNew: boolean } {
   const held = machine.disk.image().get(identityFile)
   if (held !== undefined) return { self: Buffer.concat(held).toString(), isNew: false }
   const self = idFromBytes(world.chance.stream(`identity ${machine.name} ${machine.boot()}`).bytes(16))
@@ -156,7 +156,7 @@ function identityOf(machine: Machine, world: World): { readonly self: NodeId; re
   return { self, isNew: true }
 }
 
-function factsOf(machine: Machine): SelfFacts {
+export function factsOf(machine: Machine): SelfFacts {
   return {
     name: machine.name,
     peerId: `peer-${machine.name}`,
