@@ -9,7 +9,7 @@
  */
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, writeFileSync } from 'node:fs'
-import { cpus, loadavg } from 'node:os'
+import { cpus, getPriority, loadavg } from 'node:os'
 import { join } from 'node:path'
 import { reasonOf } from '../../agent/fault.ts'
 import { needs } from '../needs.ts'
@@ -79,7 +79,7 @@ async function measure(figure: Figure): Promise<Run> {
       title: figure.title,
       at: new Date().toISOString(),
       commit: commit(),
-      machine: `${cpus().length} x ${cpus()[0]?.model ?? 'unknown CPU'}, Node ${process.version}`,
+      machine: `${cpus().length} x ${cpus()[0]?.model ?? 'unknown CPU'}, Node ${process.version}, nice ${getPriority()}`,
       load: [loadBefore, load()],
       seconds: Math.round((performance.now() - startedMs) / 1_000),
       rows,
