@@ -272,6 +272,11 @@ export interface Dataplane {
   /** Takes over what an earlier run of the agent attached. */
   adopt(request: AttachRequest, attachment: Attachment): Promise<void>
   detach(task: TaskId): Promise<void>
+  /**
+   * Open flows to a task of this node in which something is under way: a request without its answer, bytes that moved since the last such
+   * look. Those that are merely kept open do not count, as far as the implementation can tell.
+   */
+  active(task: TaskId): number
   /** Makes the table so; idempotent; resolves when new flows obey it. What could not be done is in the result, never thrown. */
   apply(routes: Routes): Promise<readonly ApplyProblem[]>
   /** An endpoint that refused or did not accept a flow was seen here. */

@@ -29,7 +29,7 @@ export interface ReconcileParts {
   readonly writer: Pick<Writer, 'put'>
   readonly transport: Pick<Transport, 'request'>
   readonly runtime: Runtime
-  readonly dataplane: Pick<Dataplane, 'attach' | 'adopt' | 'detach' | 'accepts'>
+  readonly dataplane: Pick<Dataplane, 'attach' | 'adopt' | 'detach' | 'accepts' | 'active'>
   readonly health: HealthChecker
   readonly clock: Clock
   readonly random: Random

@@ -1,6 +1,6 @@
 /**
- * Stops one task so that no client notices: its endpoint drains, every node that routes to it says that it no longer does, then the
- * stop signal (design.md 8 "Stopping"). And what is done when a task ends by itself.
+ * Stops one task so that no client notices: its endpoint drains, every node that routes to it says that it no longer does, what is under
+ * way on open flows ends, then the stop signal (design.md 8 "Stopping"). And what is done when a task ends by itself.
  */
 import type { NodeId, TaskId } from '../../protocol/ids.ts'
 import type { TaskValue } from '../../protocol/model.ts'
@@ -14,6 +14,10 @@ import { amend, announce, type Hand, type Hands, type ReconcileParts } from './r
 
 /** 2 s: design.md 8. Long enough for a lost gossip message to be repaired by the request itself being answered late. */
 const drainMs = 2_000
+/** 2 s: what web services answer in. A program that cares for longer requests goes on with them through its own stop grace. */
+const flowsMaxMs = 2_000
+/** A flow on which nothing moves from one look to the next, and no answer is due, is only kept open. */
+const flowsLookMs = 100
 /** Before a stop that failed is tried again. */
 const retryMs = 5_000
 /** Of a task whose service is gone, and with it the grace that was asked for. */
@@ -74,8 +78,11 @@ async function finish(env: StopEnv, hand: Hand, { why, outcome, task }: Stop): P
   const { parts } = env
   const missing = await drain(parts, task)
   await hand.starting
+  const options = stopOptions(parts, task)
+  // One that fails its check answers nobody.
+  if (outcome !== 'failed') await flowsEnd(parts, hand, Math.min(flowsMaxMs, options.graceMs / 2))
   env.unwatch(task)
-  if (hand.exit === undefined) await parts.runtime.stop(task, stopOptions(parts, task))
+  if (hand.exit === undefined) await parts.runtime.stop(task, options)
   const code = hand.exit?.code === undefined ? {} : { exitCode: hand.exit.code }
   amend(parts, task, {
     state: outcome,
@@ -109,6 +116,14 @@ async function drain(parts: ReconcileParts, task: TaskId): Promise<readonly Node
   )
   const applied = await here
   return [...answers.filter((id) => id !== undefined), ...(applied ? [] : [view.self])].sort()
+}
+
+/** For a program that dies at the signal: nobody routes to it any more, so what it is asked now is the last. */
+async function flowsEnd({ clock, dataplane }: ReconcileParts, hand: Hand, withinMs: number): Promise<void> {
+  const untilMs = clock.now() + withinMs
+  while (hand.exit === undefined && clock.now() < untilMs && dataplane.active(hand.task) > 0) {
+    await new Promise<void>((resolve) => void clock.after(flowsLookMs, resolve))
+  }
 }
 
 function stopOptions({ view }: ReconcileParts, task: TaskId): { signal: string; graceMs: number } {

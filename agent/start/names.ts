@@ -110,6 +110,7 @@ export function createNames(options: NamesOptions): Names {
           resolvers.release(task)
           await inner.detach(task)
         },
+        active: (task) => inner.active(task),
         apply: (routes) => inner.apply(routes),
         onTrouble: (listener) => inner.onTrouble(listener),
         accepts: (host, port, timeoutMs) => inner.accepts(host, port, timeoutMs),

@@ -146,6 +146,10 @@ class Userspace implements UserspaceDataplane {
     if (served) await this.apply(this.routes)
   }
 
+  active(task: TaskId): number {
+    return this.ledger.underWay(task)
+  }
+
   apply(routes: Routes): Promise<readonly ApplyProblem[]> {
     this.routes = routes
     return this.inTurn(() => this.applyNow(routes))

@@ -31,6 +31,8 @@ export interface FlowRecord {
   /** From the client to the task, and back. */
   bytesIn: number
   bytesOut: number
+  /** The client spoke last: an answer is due. Always false of UDP, where nobody can tell. */
+  awaited: boolean
   endedMs: number | undefined
   /** Why it ended; 'finished' is in good order. Undefined while it is open. */
   cause: string | undefined
@@ -75,6 +77,8 @@ export class Ledger {
   private readonly tasks = new Map<TaskId, Tally>()
   private readonly refusals = new Map<ServiceId, number>()
   private readonly open = new Map<number, FlowRecord>()
+  /** Bytes that an open flow had moved when `underWay` last looked. */
+  private readonly looked = new WeakMap<FlowRecord, number>()
   private readonly ended: FlowRecord[] = []
   private endedNext = 0
   private nextId = 1
@@ -108,6 +112,7 @@ export class Ledger {
       openedMs,
       bytesIn: 0,
       bytesOut: 0,
+      awaited: false,
       endedMs: undefined,
       cause: undefined,
     }
@@ -156,6 +161,21 @@ export class Ledger {
   /** Flows of a task that are open here. */
   active(task: TaskId): number {
     return this.tasks.get(task)?.active ?? 0
+  }
+
+  /**
+   * Of those the ones that would lose something: an answer is due, or bytes moved since the last look. A flow seen for the first time
+   * counts, since its client may be about to speak.
+   */
+  underWay(task: TaskId): number {
+    let count = 0
+    for (const record of this.open.values()) {
+      if (record.task !== task) continue
+      const moved = record.bytesIn + record.bytesOut
+      if (record.awaited || this.looked.get(record) !== moved) count++
+      this.looked.set(record, moved)
+    }
+    return count
   }
 
   /** Open flows, oldest first. */

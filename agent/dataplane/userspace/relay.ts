@@ -31,10 +31,12 @@ export function relaySockets(
 
   client.on('data', (chunk: Buffer) => {
     record.bytesIn += chunk.length
+    record.awaited = true
     if (!task.write(chunk)) client.pause()
   })
   reader.into((chunk) => {
     record.bytesOut += chunk.length
+    record.awaited = false
     if (!client.write(chunk)) return 'stop'
     return client.writableLength === 0 ? 'free' : 'held'
   })
@@ -105,8 +107,7 @@ export class SocketFlow implements FlowHandler {
 
   onData(bytes: Uint8Array): void {
     const length = bytes.length
-    if (this.side === 'client') this.record.bytesOut += length
-    else this.record.bytesIn += length
+    this.moved(length, this.side === 'task')
     gather(this.socket)
     if (this.socket.write(bytes)) this.flow.consumed(length)
     else this.held += length
@@ -135,9 +136,14 @@ export class SocketFlow implements FlowHandler {
   onDatagram(): void {}
 
   private fromSocket(chunk: Buffer): boolean {
-    if (this.side === 'client') this.record.bytesIn += chunk.length
-    else this.record.bytesOut += chunk.length
+    this.moved(chunk.length, this.side === 'client')
     return this.flow.send(chunk)
+  }
+
+  private moved(length: number, byClient: boolean): void {
+    if (byClient) this.record.bytesIn += length
+    else this.record.bytesOut += length
+    this.record.awaited = byClient
   }
 
   private drained(): void {

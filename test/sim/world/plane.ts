@@ -65,6 +65,8 @@ export function createSimDataplane(time: SimTime, chance: Chance, process: Proce
     async detach(task) {
       release(task)
     },
+    // Clients of the simulator ask for routes and send nothing.
+    active: () => 0,
     apply: (routes) =>
       inTime(chance.between(0.5, 10), () => {
         applied = routes

@@ -42,3 +42,18 @@ test('a failed attempt counts, and is told with its client and node as long as t
   const told = book.failedAttempts().map(({ pickedMs }) => pickedMs)
   expect([told.length, told[0], told.at(-1)]).toEqual([1_024, 976, 1_999])
 })
+
+test('something is under way on a flow while an answer is due or bytes move, and on a new one until its client has had time to speak', () => {
+  const book = ledger()
+  const record = book.opened(flow)
+  expect([book.underWay('t'), book.underWay('t')]).toEqual([1, 0])
+  record.bytesIn += 10
+  record.awaited = true
+  expect([book.underWay('t'), book.underWay('t'), book.underWay('t')]).toEqual([1, 1, 1])
+  record.bytesOut += 10
+  record.awaited = false
+  expect([book.underWay('t'), book.underWay('t')]).toEqual([1, 0])
+  record.awaited = true
+  book.end(record, undefined)
+  expect(book.underWay('t')).toBe(0)
+})

@@ -150,3 +150,49 @@ test('a takeover that never becomes healthy is dropped, and the old task serves 
   expect(world.runningOf('web')).toEqual([old])
   expect(world.servingOf('web').map(({ id }) => id)).toEqual([old?.task])
 })
+
+test('a task gets its stop signal when what is under way on its flows has ended', async () => {
+  const world = await new FakeWorld(['n1', 'n2']).start()
+  world.createService('web', { ports: [web] })
+  await world.until(() => world.servingOf('web').length === 1)
+  let requests = 2
+  world.flows.set(world.runningOf('web')[0]?.task ?? '', () => requests)
+  world.createService('web', { ports: [web], replicas: 0 })
+  await world.run(1_000)
+  expect(world.stops).toEqual([])
+  requests = 0
+  expect(await world.until(() => world.stops.length === 1)).toBeLessThanOrEqual(100)
+})
+
+test.for([
+  ['2 s', undefined, 2_000],
+  ['half its stop grace', 1e9, 500],
+] as const)('a flow that never ends delays the stop signal by %s and no more', async ([_, StopGracePeriod, waitMs]) => {
+  const world = await new FakeWorld(['n1', 'n2']).start()
+  const container = StopGracePeriod === undefined ? {} : { StopGracePeriod }
+  world.createService('web', { replicas: 2, ports: [web], container })
+  await world.until(() => world.servingOf('web').length === 2)
+  const [busy] = world.runningOf('web')
+  world.flows.set(busy?.task ?? '', () => 1)
+  world.createService('web', { replicas: 0, ports: [web], container })
+  await world.until(() => world.stops.length === 2)
+  const [first, last] = world.stops
+  expect(last?.task).toBe(busy?.task)
+  const laterMs = (last?.atMs ?? 0) - (first?.atMs ?? 0)
+  expect(laterMs).toBeGreaterThanOrEqual(waitMs)
+  expect(laterMs).toBeLessThanOrEqual(waitMs + 100)
+})
+
+test('a task that fails its health check is stopped without regard to its flows', async () => {
+  const world = await new FakeWorld(['n1', 'n2']).start()
+  let code = 0
+  world.programs.set('web', { health: () => code })
+  world.createService('web', {
+    ports: [web],
+    container: { Healthcheck: { Test: ['CMD', 'x'], Interval: 1e9, Retries: 1 } },
+  })
+  await world.until(() => world.servingOf('web').length === 1)
+  world.flows.set(world.runningOf('web')[0]?.task ?? '', () => 1)
+  code = 1
+  expect(await world.until(() => world.stops.length === 1)).toBeLessThan(1_200)
+})

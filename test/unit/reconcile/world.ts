@@ -64,6 +64,8 @@ export class FakeWorld {
   readonly programs: Map<string, Program> = new Map()
   /** Pairs that do not hear each other: 'a b'. */
   readonly cuts: Set<string> = new Set()
+  /** Flows under way to a task. */
+  readonly flows: Map<string, () => number> = new Map()
   /** Order in which programs were started and stopped, for tests that count. */
   readonly starts: { readonly node: string; readonly plan: TaskPlan; readonly atMs: number }[] = []
   readonly stops: { readonly task: string; readonly atMs: number }[] = []
@@ -360,7 +362,7 @@ export class FakeWorld {
     }
   }
 
-  #dataplane(node: FakeNode): Pick<Dataplane, 'attach' | 'adopt' | 'detach' | 'accepts'> {
+  #dataplane(node: FakeNode): Pick<Dataplane, 'attach' | 'adopt' | 'detach' | 'accepts' | 'active'> {
     return {
       attach: async ({ targets, fixed }) => ({
         host: '127.0.0.1',
@@ -370,6 +372,7 @@ export class FakeWorld {
       }),
       adopt: async () => {},
       detach: async () => {},
+      active: (task) => this.flows.get(task)?.() ?? 0,
       accepts: async (_host, port) =>
         [...node.running.values()].some(
           (r) => r.plan.attachment.ports.some((p) => p.actual === port) && r.listensAtMs <= this.nowMs,
