@@ -10,6 +10,7 @@ import { conflicts } from '../conflicts.ts'
 import { isLiveTask } from '../live.ts'
 import type { View } from '../view.ts'
 import { type Wanted, wanted } from '../wanted.ts'
+import { overlay } from './overlay.ts'
 import type { Backend, ForwardOptions, PublishedRoute, Routes, ServiceRoute, TaskRoute } from './types.ts'
 
 export function routes(view: View, self: NodeId = view.self): Routes {
@@ -25,6 +26,7 @@ export function routes(view: View, self: NodeId = view.self): Routes {
     published: published(known),
     services: here.flatMap((network) => servicesOn(network, known)),
     tasks: here.flatMap((network) => tasksOn(network, known)),
+    overlay: overlay(view, self),
   }
 }
 

@@ -5,6 +5,7 @@
  */
 import type { NetworkId, NodeId, ServiceId, TaskId } from '../../../protocol/ids.ts'
 import type { Protocol } from '../../../protocol/model.ts'
+import type { Overlay } from './overlay.ts'
 
 export interface Routes {
   /** Revision of the view it was computed from. */
@@ -15,6 +16,8 @@ export interface Routes {
   readonly services: readonly ServiceRoute[]
   /** Tasks as tasks here see them, one for each endpoint on networks that this node holds. */
   readonly tasks: readonly TaskRoute[]
+  /** What the kernel carries; left out where the data plane is not linux. */
+  readonly overlay?: Overlay | undefined
 }
 
 export interface PublishedRoute {
