@@ -66,6 +66,21 @@ test('an update replaces one slot after another, start-first, and no request of 
   expect(after.every(({ pid }) => isAlive(pid))).toBe(true)
 })
 
+test('a program that dies at its stop signal loses no request that it is answering', async () => {
+  const slow = `const e = process.env
+require('http').createServer((q, r) => setTimeout(() => r.end(e.GRAPEVINE_TASK), 250)).listen(e.PORT, e.GRAPEVINE_ADDRESS)`
+  const flags = ['--name', 'web', '--publish', '8080:80', '--replicas', '3', '--update-order', 'start-first']
+  await n1.ok('service', 'create', '--detach', '--quiet', ...flags, 'node', '-e', slow)
+  const before = await runs(cluster.agents, 'web', 3)
+  const hosts = cluster.agents.map(({ address }) => address)
+  const askers = Array.from({ length: 4 }, () => keepAsking(hosts, 8080))
+  await n2.ok('service', 'update', '--detach', '--quiet', '--env-add', 'ROUND=2', 'web')
+  await until(() => before.every(({ pid }) => !isAlive(pid)), { deadlineMs: 30_000, what: 'the old tasks to end' })
+  for (const asker of askers) await asker.stop()
+  expect(askers.flatMap(({ failures }) => failures)).toEqual([])
+  expect(askers.every(({ asked }) => asked > 8)).toBe(true)
+})
+
 test('a drained node loses its tasks to others without a failed request, and gets none until it is active again', async () => {
   await web('--replicas', '3', '--update-order', 'start-first')
   await runs(cluster.agents, 'web', 3)
