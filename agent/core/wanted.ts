@@ -156,6 +156,23 @@ export function canonical(data: unknown): string {
   return `{${entries.map(([key, value]) => `${JSON.stringify(key)}:${canonical(value)}`).join(',')}}`
 }
 
+/** Whether `canonical` of both is the same text, without writing either: asked for each endpoint in each pass. */
+export function isSameData(a: unknown, b: unknown): boolean {
+  if (a === b) return true
+  if (a === null || b === null || typeof a !== 'object' || typeof b !== 'object') return canonical(a) === canonical(b)
+  if (Array.isArray(a) || Array.isArray(b)) {
+    if (!Array.isArray(a) || !Array.isArray(b) || a.length !== b.length) return false
+    return a.every((item, i) => isSameData(item ?? null, b[i] ?? null))
+  }
+  const [mine, theirs] = [a as Readonly<Record<string, unknown>>, b as Readonly<Record<string, unknown>>]
+  const keys = held(mine)
+  return keys.length === held(theirs).length && keys.every((key) => isSameData(mine[key], theirs[key] ?? null))
+}
+
+function held(data: Readonly<Record<string, unknown>>): readonly string[] {
+  return Object.keys(data).filter((key) => data[key] !== undefined && data[key] !== null)
+}
+
 /** FNV-1a, 64 bits, as 16 hex digits (Fowler, Noll, Vo; draft-eastlake-fnv). Over UTF-16 code units. */
 export function fnv1a64(text: string): string {
   let high = 0xcbf29ce4

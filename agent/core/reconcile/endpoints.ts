@@ -6,7 +6,7 @@
 import type { NetworkId } from '../../../protocol/ids.ts'
 import { type EndpointValue, ingressNetwork } from '../../../protocol/model.ts'
 import type { Task } from '../placement/slots.ts'
-import { canonical, type Wanted, wanted } from '../wanted.ts'
+import { isSameData, type Wanted, wanted } from '../wanted.ts'
 import type { Local, Situation, Step } from './steps.ts'
 
 export function endpointSteps(situation: Situation, live: readonly Task[]): readonly Step[] {
@@ -20,7 +20,7 @@ export function endpointSteps(situation: Situation, live: readonly Task[]): read
       due.add(`${network} ${task.id}`)
       const held = view.endpoints.get(network)?.get(task.id)?.value
       const value = endpoint(situation, { task, local, network, held })
-      if (value !== undefined && !isSame(held, value)) steps.push({ do: 'endpoint', network, task: task.id, value })
+      if (value !== undefined && !isSameData(held, value)) steps.push({ do: 'endpoint', network, task: task.id, value })
     }
   }
   if (!caughtUp) return steps
@@ -73,10 +73,6 @@ function endpoint({ view }: Situation, { task, local, network, held }: Place): E
 
 function aliasesOn(asked: Wanted, network: NetworkId): readonly string[] {
   return asked.networks.find((n) => n.network === network)?.aliases ?? []
-}
-
-function isSame(a: EndpointValue | undefined, b: EndpointValue): boolean {
-  return a !== undefined && canonical(a) === canonical(b)
 }
 
 function orderOf(step: Step): string {

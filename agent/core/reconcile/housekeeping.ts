@@ -9,8 +9,9 @@ import { hasEnded, upMembers } from '../live.ts'
 import { compareCreation } from '../placement/order.ts'
 import { historyKept } from '../placement/restart.ts'
 import type { Task } from '../placement/slots.ts'
+import type { View } from '../view.ts'
 import { wanted } from '../wanted.ts'
-import { type Situation, type Step, slotKey } from './steps.ts'
+import type { Situation, Step } from './steps.ts'
 
 export function housekeeping(situation: Situation, own: readonly Task[]): readonly Step[] {
   const stale = own.filter((task) => hasEnded(task.value.state) && isStale(situation, task))
@@ -21,23 +22,24 @@ export function housekeeping(situation: Situation, own: readonly Task[]): readon
   return steps
 }
 
-function isStale(situation: Situation, { id, value }: Task): boolean {
-  const { view, placement } = situation
+function isStale({ view, placement }: Situation, task: Task): boolean {
+  const { value } = task
   const service = view.services.get(value.service)
   if (service === undefined) return true
   const plans = placement.services.get(value.service)
   const asked = wanted(service)
   if (plans === undefined) return false
   if (asked.replicas !== 'global' && !plans.some(({ slot }) => slot === value.slot)) return true
-  const newer = slotHistory(situation, value.service, value.slot).indexOf(id)
-  return newer >= historyKept(asked)
+  return newerHistory(view, task) >= historyKept(asked)
 }
 
-/** Ended tasks of a slot, newest first. */
-function slotHistory({ view }: Situation, service: string, slot: string): readonly string[] {
-  const key = slotKey(service, slot)
-  const ended = [...(view.tasksByService.get(service) ?? [])]
-    .flatMap((id) => view.tasks.get(id) ?? [])
-    .filter(({ value }) => slotKey(service, value.slot) === key && hasEnded(value.state))
-  return ended.sort((a, b) => compareCreation(b, a)).map(({ id }) => id)
+/** How many ended tasks of its slot came after this one. Counted, not sorted: asked for every ended task in every pass. */
+function newerHistory(view: View, task: Task): number {
+  let count = 0
+  for (const id of view.tasksByService.get(task.value.service) ?? []) {
+    const other = view.tasks.get(id)
+    if (other === undefined || other.value.slot !== task.value.slot || !hasEnded(other.value.state)) continue
+    if (compareCreation(other, task) > 0) count++
+  }
+  return count
 }
