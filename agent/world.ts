@@ -131,6 +131,11 @@ export interface Mesh {
   nodeLost(node: NodeId): void
   /** The node was removed: all its connections are closed. */
   closeNode(node: NodeId): void
+  /**
+   * Of these nodes those that no connection leads to, and none could be opened to when last tried. Tries again; waits for first tries,
+   * at most so long.
+   */
+  unreached(nodes: readonly NodeId[], withinMs: number): Promise<readonly NodeId[]>
   counters(): MeshCounters
   close(): Promise<void>
 }

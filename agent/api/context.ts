@@ -22,6 +22,8 @@ export interface ApiContext {
   stamp(): Version
   /** How well this node is: see `NodeHealth`. */
   health(): NodeHealth
+  /** Members that are up and take no connection for tasks and logs from here. Answers within half a second with what is known by then. */
+  unreached(): Promise<readonly NodeId[]>
   /** What happened as this node saw it; the ring is bounded by its owner. */
   readonly events: EventLog
   /** Log of a task that runs, or ran, on this node. */

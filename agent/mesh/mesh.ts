@@ -75,6 +75,12 @@ interface Waiting {
   cancelled: boolean
 }
 
+interface Dialling {
+  readonly cancel: Cancel
+  readonly waiting: Set<Waiting>
+  readonly settled: Promise<void>
+}
+
 class TlsMesh implements Mesh {
   readonly listening: { host: string; port: number }[] = []
   private readonly options: MeshOptions
@@ -82,7 +88,7 @@ class TlsMesh implements Mesh {
   private readonly context: SecureContext
   private readonly servers: Server[] = []
   private readonly links = new Map<NodeId, Link[]>()
-  private readonly dialling = new Map<NodeId, { readonly cancel: Cancel; readonly waiting: Set<Waiting> }>()
+  private readonly dialling = new Map<NodeId, Dialling>()
   /** Dials that failed in a row. */
   private readonly failures = new Map<NodeId, number>()
   private takeFlow: Parameters<Mesh['onFlow']>[0] = () => 'unknown-target'
@@ -174,6 +180,19 @@ class TlsMesh implements Mesh {
     this.drop(node, 'not-member')
   }
 
+  async unreached(nodes: readonly NodeId[], withinMs: number): Promise<readonly NodeId[]> {
+    const apart = nodes.filter((node) => !this.links.has(node))
+    for (const node of apart) this.dial(node)
+    const first = apart.filter((node) => !this.failures.has(node)).map((node) => this.dialling.get(node)?.settled)
+    let cancel: Cancel = () => {}
+    const late = new Promise<void>((resolve) => {
+      cancel = this.options.clock.after(withinMs, resolve)
+    })
+    await Promise.race([Promise.all(first), late])
+    cancel()
+    return apart.filter((node) => !this.links.has(node) && this.failures.has(node))
+  }
+
   counters(): MeshCounters {
     let links = 0
     for (const list of this.links.values()) links += list.length
@@ -219,8 +238,13 @@ class TlsMesh implements Mesh {
     if (this.dialling.has(node) || this.closed) return
     const waiting = new Set<Waiting>()
     const { clock, members } = this.options
+    let settle = () => {}
+    const settled = new Promise<void>((resolve) => {
+      settle = resolve
+    })
     const cancel = dial({ node, addresses: members.meshAddresses(node), context: this.context, clock }, (result) => {
       this.dialling.delete(node)
+      settle()
       if (typeof result === 'string') {
         this.dialFailed(node, result)
         for (const one of waiting) fail(one, 'link-lost')
@@ -230,7 +254,7 @@ class TlsMesh implements Mesh {
       const link = this.adopt(result, node, 'dialer')
       for (const one of waiting) this.openOn(link, one)
     })
-    this.dialling.set(node, { cancel, waiting })
+    this.dialling.set(node, { cancel, waiting, settled })
   }
 
   /** Told once, and not at the first failure: a machine that has just died fails too. */

@@ -1,9 +1,12 @@
 /**
  * What the API asks of its node (api/context.ts), answered from the parts of this agent.
  */
+
+import type { NodeId } from '../../protocol/ids.ts'
 import type { ApiContext, FlowCounters } from '../api/context.ts'
 import { requestOver } from '../api/relay.ts'
 import type { AgentConfig } from '../config.ts'
+import type { View } from '../core/view.ts'
 import type { UserspaceDataplane } from '../dataplane/userspace/dataplane.ts'
 import { ask } from '../dns/ask.ts'
 import type { EventRing } from '../events.ts'
@@ -15,6 +18,10 @@ import type { Edges } from './edges.ts'
 import { metrics } from './metrics.ts'
 import { agentVersion } from './self.ts'
 import { createTokenDesk } from './tokens.ts'
+
+const lookedMax = 50
+/** A handshake on a busy machine; `vine status` is waited for. */
+const lookMs = 500
 
 export interface ContextParts {
   readonly config: AgentConfig
@@ -44,6 +51,7 @@ export function createContext(parts: ContextParts): ApiContext {
     agentVersion,
     stamp: () => view.stamp(),
     health: () => ({ need: node.need(), clockOffsetMs: -view.clockOffsetMs(), warnings: warnings(node) }),
+    unreached: () => mesh.unreached(looked(view), lookMs),
     events,
     logs: (task, query) => runtime.logs(task, query),
     missingOn: node.missingOn,
@@ -78,6 +86,12 @@ export function createContext(parts: ContextParts): ApiContext {
         lagMs: () => clock.lagMs(),
       }),
   }
+}
+
+/** Everybody who is up, where a full mesh of connections is no burden (design.md 4); beyond it `vine doctor` looks. */
+function looked(view: View): readonly NodeId[] {
+  const up = [...view.members.values()].filter(({ id, liveness }) => id !== view.self && liveness === 'alive')
+  return up.length > lookedMax ? [] : up.map(({ id }) => id)
 }
 
 function warnings(node: Node): readonly string[] {

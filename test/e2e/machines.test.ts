@@ -25,6 +25,13 @@ test('agents without flags found a cluster, and join by the printed command, by 
     code: 1,
     out: expect.stringMatching(/n3 at 10\.77\.0\.3:7767\n +Open TCP port 7767 on n3/),
   })
+  const silent = 'Node n3 takes no connections for tasks and logs at 10.77.0.3:7767: open TCP port 7767 there.'
+  await until(async () => (await n4.run('vine status')).out.includes(silent), {
+    deadlineMs: 10_000,
+    what: 'status to tell',
+  })
+  await n3.ok('nft delete table inet fire')
+  await until(async () => (await n4.run('vine status')).code === 0, { deadlineMs: 10_000, what: 'all to be well' })
   // A second one on the same machine, with the same defaults and with some of its own.
   const second = await n4.run('vine agent')
   expect(second).toMatchObject({ code: 1, err: expect.stringContaining('Another agent works in the data directory') })

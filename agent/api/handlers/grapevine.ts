@@ -1,7 +1,8 @@
 /**
  * The paths under /grapevine/: what Docker's API has no word for (design.md 10). JSON in camelCase; ids in full; times in ms or RFC 3339.
  *
- * GET  status            is it well: problems, nodes, services below their count, conflicts, need, clock offset (render/status.ts)
+ * GET  status            is it well: problems, nodes, services below their count, members out of reach, conflicts, need, clock offset
+ *                        (render/status.ts)
  * GET  why/{service}     {service, name, conflict?, slots}: where each slot runs, why there, and why nowhere
  * POST token             {ttlMs?, rotate?} -> {token, join, expires}; rotate ends all tokens before
  * GET  resolve           ?name&type&task -> {code, answers}: as the resolver of that task answers, on whichever node it runs
@@ -27,8 +28,9 @@ import { renderStatus } from '../render/status.ts'
 import { assertMayWrite, heldWarning } from '../writes.ts'
 import { readTime } from './logs.ts'
 
-export function status(context: ApiContext): Reply {
-  return json(renderStatus(context.view, context.health(), context.clock.wall()))
+export async function status(context: ApiContext): Promise<Reply> {
+  const unreached = await context.unreached()
+  return json(renderStatus(context.view, { ...context.health(), unreached }, context.clock.wall()))
 }
 
 export function why(context: ApiContext, request: ApiRequest): Reply {

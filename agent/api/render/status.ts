@@ -51,7 +51,10 @@ export interface ServiceStatus {
 /** Off by more than this a node takes no writes (design.md 3). */
 const clockOffsetMaxMs = 10_000
 
-export function renderStatus(view: View, health: NodeHealth, nowMs: number): Status {
+/** What the node knows of itself, and whose mesh port it could not connect to. */
+export type Findings = NodeHealth & { readonly unreached: readonly NodeId[] }
+
+export function renderStatus(view: View, health: Findings, nowMs: number): Status {
   const members = [...view.members.values()].sort((a, b) => (a.id < b.id ? -1 : 1))
   const services = serviceStatuses(view, nowMs)
   const clashes = conflictList(view)
@@ -59,6 +62,7 @@ export function renderStatus(view: View, health: NodeHealth, nowMs: number): Sta
     ...members
       .filter((member) => member.liveness === 'dead')
       .map((member) => `Node ${nodeName(view, member.id)} is down.`),
+    ...members.filter(({ id }) => health.unreached.includes(id)).map((member) => outOfReach(view, member)),
     ...clashes.map(({ sentence }) => sentence),
     ...services.filter(({ running, desired, finished }) => running + finished < desired).map(shortfall),
     ...(health.need === 0 ? [] : [`This node still lacks ${health.need} ${health.need === 1 ? 'record' : 'records'}.`]),
@@ -87,6 +91,14 @@ export function renderStatus(view: View, health: NodeHealth, nowMs: number): Sta
     clockOffsetMs: health.clockOffsetMs,
     warnings: health.warnings,
   }
+}
+
+/** A firewall that lets the control plane through and not the mesh beside it: the member lives, its tasks and logs are cut off from here. */
+function outOfReach(view: View, { id, record }: Member): string {
+  const [place] = record.value.mesh
+  const where = place === undefined ? '' : ` at ${place.host}:${place.port}`
+  const fix = place === undefined ? '' : `: open TCP port ${place.port} there`
+  return `Node ${nodeName(view, id)} takes no connections for tasks and logs${where}${fix}.`
 }
 
 function serviceStatuses(view: View, nowMs: number): readonly ServiceStatus[] {

@@ -39,6 +39,7 @@ export interface Settable {
   clockOffsetMs: number
   need: number
   warnings: string[]
+  unreached: string[]
   missing: string[]
   flows: FlowCounters[]
   flowLog: LoggedFlow[]
@@ -62,6 +63,7 @@ export function createFake(): Fake {
     clockOffsetMs: 0,
     need: 0,
     warnings: [],
+    unreached: [],
     missing: [],
     flows: [],
     flowLog: [],
@@ -104,6 +106,7 @@ export function createFake(): Fake {
     stamp,
     writer: { commit: async (writes) => ({ versions: writes.map(apply), held: set.held }) },
     health: () => ({ need: set.need, clockOffsetMs: set.clockOffsetMs, warnings: set.warnings }),
+    unreached: async () => set.unreached,
     events: {
       since: (ms) => events.filter((event) => event.atMs >= ms),
       subscribe: (listener) => {

@@ -54,6 +54,14 @@ describe('status', () => {
     expect([body.well, body.notes]).toEqual([true, ['Node n2 is suspect: it does not answer probes.']])
   })
 
+  test('names a member whose tasks and logs are out of reach from here, and the port to open', async () => {
+    api.fake.set.unreached = [nodeIds[1]]
+    const { body } = await api.get('/grapevine/status')
+    expect(body.problems).toEqual([
+      'Node n2 takes no connections for tasks and logs at 192.0.2.2:7767: open TCP port 7767 there.',
+    ])
+  })
+
   test('names two services of one name as a conflict', async () => {
     await api.post('/services/create', spec('web'))
     const [first] = [...api.fake.view.services.values()]

@@ -50,6 +50,8 @@ export interface PairOptions {
   /** The key that really answers at b's address. */
   readonly answersAs?: Identity
   readonly clockA?: Clock
+  /** Where b is said to listen. */
+  readonly portB?: number
 }
 
 export async function meshes(options: PairOptions = {}): Promise<Pair> {
@@ -71,7 +73,7 @@ export async function meshes(options: PairOptions = {}): Promise<Pair> {
   const a = await one(idA, options.clockA ?? createClock())
   const b = await one(options.answersAs ?? idB, createClock())
   ports.set(idA.nodeId, a.listening[0]!.port)
-  ports.set(idB.nodeId, b.listening[0]!.port)
+  ports.set(idB.nodeId, options.portB ?? b.listening[0]!.port)
   const taken: Hearing[] = []
   b.onFlow((flow) => {
     const hearing = new Hearing()

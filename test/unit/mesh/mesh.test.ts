@@ -1,5 +1,5 @@
 // Connections between agents: who is let in, what ends them, and streams on them. Real TLS on loopback.
-import { connect as connectTcp } from 'node:net'
+import { type AddressInfo, connect as connectTcp, createServer } from 'node:net'
 import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls'
 import { afterEach, expect, test } from 'vitest'
 import { selfSigned } from '../../../agent/mesh/certificate.ts'
@@ -221,4 +221,26 @@ test('a stream to a node without an API, or that goes away, fails with a sentenc
   const failed = new Promise<Error>((resolve) => stream.once('error', resolve))
   pair.a.nodeLost(pair.idB.nodeId)
   expect((await failed).message).toBe('The connection to the other agent ended: node-lost')
+})
+
+test('a node whose port is closed is out of reach at the first look, and one that answers is not', async () => {
+  await begin()
+  const both = [pair.idB.nodeId]
+  expect(await pair.a.unreached(both, 5_000)).toEqual([])
+  await pair.b.close()
+  await until(() => pair.a.counters().links === 0, soon)
+  expect(await pair.a.unreached(both, 5_000)).toEqual(both)
+})
+
+test('a node that says nothing is out of reach once a try has failed, and no look waits longer than it is given', async () => {
+  const silent = createServer()
+  await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve))
+  await begin({ portB: (silent.address() as AddressInfo).port })
+  const node = [pair.idB.nodeId]
+  try {
+    expect(await pair.a.unreached(node, 10)).toEqual([])
+    await until(async () => (await pair.a.unreached(node, 10)).length === 1, { ...soon, deadlineMs: 6_000 })
+  } finally {
+    silent.close()
+  }
 })
