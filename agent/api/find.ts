@@ -4,11 +4,12 @@
  * Of two things with one name (made at once on two nodes) the one created earlier is meant: it is the one that holds the name.
  */
 import { compareVersions } from '../../protocol/hlc.ts'
-import type { NetworkValue, ServiceValue, TaskValue } from '../../protocol/model.ts'
+import { ingressNetwork, type NetworkValue, type ServiceValue, type TaskValue } from '../../protocol/model.ts'
 import { networkNamed } from '../core/admit/network.ts'
 import { isLiveTask, nodeName } from '../core/live.ts'
 import type { Member, Stamped, View } from '../core/view.ts'
 import { Fault, fault } from '../fault.ts'
+import { ingress } from './networks.ts'
 
 export function findService(view: View, name: string): Stamped<ServiceValue> {
   const all = [...view.services.values()]
@@ -19,7 +20,7 @@ export function findService(view: View, name: string): Stamped<ServiceValue> {
 }
 
 export function findNetwork(view: View, name: string): Stamped<NetworkValue> {
-  const found = networkNamed(view, name)
+  const found = name === ingressNetwork ? ingress(view) : networkNamed(view, name)
   if (found === undefined) throw fault('not-found', `network ${name} not found`, 'List them with: vine network ls')
   if (found instanceof Fault) throw found
   return found

@@ -56,11 +56,20 @@ export interface Node extends Versioned {
     readonly Hostname?: string
     readonly Platform?: { readonly Architecture?: string; readonly OS?: string }
     readonly Resources?: { readonly NanoCPUs?: number; readonly MemoryBytes?: number }
-    readonly Engine?: { readonly EngineVersion?: string; readonly Labels?: Readonly<Record<string, string>> }
+    readonly Engine?: {
+      readonly EngineVersion?: string
+      readonly Labels?: Readonly<Record<string, string>>
+      readonly Plugins?: readonly Plugin[] | null
+    }
     readonly TLSInfo?: unknown
   }
   readonly Status?: { readonly State?: string; readonly Message?: string; readonly Addr?: string }
   readonly ManagerStatus?: { readonly Leader?: boolean; readonly Reachability?: string; readonly Addr?: string } | null
+}
+
+export interface Plugin {
+  readonly Type?: string
+  readonly Name?: string
 }
 
 export interface Network extends NetworkSpec {

@@ -1,6 +1,6 @@
 /** /networks: list, inspect (also as another node sees it), create, remove. */
 import { idFromBytes } from '../../../protocol/ids.ts'
-import type { NetworkValue } from '../../../protocol/model.ts'
+import { ingressNetwork, type NetworkValue } from '../../../protocol/model.ts'
 import { admitNetwork, checkNetworkRemoval } from '../../core/admit/network.ts'
 import type { Stamped } from '../../core/view.ts'
 import { attachments } from '../../core/wanted.ts'
@@ -9,6 +9,7 @@ import type { ApiContext } from '../context.ts'
 import { type ApiRequest, empty, flag, json, type Reply } from '../exchange.ts'
 import { type Filters, passes, passesLabels, readFilters } from '../filters.ts'
 import { findNetwork, findNode } from '../find.ts'
+import { allNetworks } from '../networks.ts'
 import { relayJson } from '../relay.ts'
 import { inspectNetwork, renderNetwork } from '../render/network.ts'
 import { admitted, assertMayWrite, commit } from '../writes.ts'
@@ -17,8 +18,11 @@ const known = ['dangling', 'driver', 'id', 'label', 'name', 'scope', 'type']
 
 export function listNetworks(context: ApiContext, request: ApiRequest): Reply {
   const filters = readFilters(request.query.get('filters'), known)
-  const networks = [...context.view.networks.values()].filter((network) => fits(context, filters, network))
-  return json(networks.sort((a, b) => (a.value.spec.Name < b.value.spec.Name ? -1 : 1)).map(renderNetwork))
+  return json(
+    allNetworks(context.view)
+      .filter((network) => fits(context, filters, network))
+      .map(renderNetwork),
+  )
 }
 
 /** `?node=NAME` asks that node: what it holds of the network differs from node to node. */
@@ -57,10 +61,10 @@ export async function removeNetwork(context: ApiContext, request: ApiRequest): P
 export async function pruneNetworks(context: ApiContext, request: ApiRequest): Promise<Reply> {
   const filters = readFilters(request.query.get('filters'), ['label'])
   assertMayWrite(context)
-  const unused = [...context.view.networks.values()]
+  const unused = allNetworks(context.view)
+    .filter(({ id }) => id !== ingressNetwork)
     .filter((network) => passesLabels(filters, 'label', network.value.spec.Labels))
     .filter((network) => checkNetworkRemoval(context.view, network) === undefined)
-    .sort((a, b) => (a.value.spec.Name < b.value.spec.Name ? -1 : 1))
   const writes = unused.map((network) => ({ scope: 'cluster', kind: 'network', id: network.id, value: null }) as const)
   const warnings = writes.length === 0 ? [] : await commit(context, writes)
   return json({ NetworksDeleted: unused.map((network) => network.value.spec.Name) }, 200, warnings)
@@ -86,6 +90,7 @@ function isDangling(text: string): boolean {
 }
 
 function isUsed(context: ApiContext, network: Stamped<NetworkValue>): boolean {
+  if (network.id === ingressNetwork) return true
   return [...context.view.services.values()].some((service) =>
     attachments(service.value.spec).some((a) => a.Target === network.id),
   )

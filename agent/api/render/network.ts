@@ -13,7 +13,7 @@ import { stamps, time } from './stamps.ts'
 
 /** List form: what every node knows. */
 export function renderNetwork(network: Stamped<NetworkValue>) {
-  const { spec, created, subnet, gateway } = network.value
+  const { spec, created } = network.value
   return {
     Name: spec.Name,
     Id: network.id,
@@ -22,7 +22,7 @@ export function renderNetwork(network: Stamped<NetworkValue>) {
     Driver: 'overlay',
     EnableIPv4: true,
     EnableIPv6: false,
-    IPAM: { Driver: 'default', Options: {}, Config: [{ Subnet: subnet, Gateway: gateway }] },
+    IPAM: { Driver: 'default', Options: {}, Config: ipamConfig(network.value) },
     Internal: spec.Internal ?? false,
     Attachable: spec.Attachable ?? false,
     Ingress: network.id === ingressNetwork,
@@ -31,6 +31,20 @@ export function renderNetwork(network: Stamped<NetworkValue>) {
     Options: spec.Options ?? {},
     Labels: spec.Labels ?? {},
   }
+}
+
+/** The subnet in use, with what was asked of it. None where a network has no addresses of its own: ingress in user space. */
+function ipamConfig({ spec, subnet, gateway }: NetworkValue) {
+  if (subnet === '') return []
+  const { IPRange: range = '', AuxiliaryAddresses: spare = {} } = spec.IPAM?.Config?.[0] ?? {}
+  return [
+    {
+      Subnet: subnet,
+      ...(range === '' ? {} : { IPRange: range }),
+      Gateway: gateway,
+      ...(Object.keys(spare).length === 0 ? {} : { AuxiliaryAddresses: spare }),
+    },
+  ]
 }
 
 export function inspectNetwork(view: View, network: Stamped<NetworkValue>, show: { readonly verbose: boolean }) {
@@ -47,7 +61,9 @@ export function renderAttachment(view: View, id: NetworkId, address: string) {
   const network = view.networks.get(id)
   if (network === undefined) return { Network: { ID: id }, Addresses: [address] }
   const { spec, created, subnet, gateway } = network.value
-  const ipam = { Driver: { Name: 'default' }, Configs: [{ Subnet: subnet, Gateway: gateway }] }
+  const range = spec.IPAM?.Config?.[0]?.IPRange ?? ''
+  const config = { Subnet: subnet, ...(range === '' ? {} : { Range: range }), Gateway: gateway }
+  const ipam = { Driver: { Name: 'default' }, Configs: [config] }
   return {
     Network: {
       ID: id,

@@ -51,7 +51,7 @@ function flagNames({ flags }: OptionDefinition): readonly string[] {
 
 async function valuesOf(call: Asking, option: OptionDefinition): Promise<readonly Word[]> {
   if (option.choices !== undefined) return option.choices.map((word) => ({ word, says: option.says }))
-  if (option.flags.includes('<network>')) return names(() => networkWords(call))
+  if (option.flags.includes('<network>')) return names(async () => (await networkWords(call)).filter(isJoinable))
   if (option.flags.includes('--from')) return names(() => taskWords(call))
   return []
 }
@@ -86,6 +86,11 @@ async function serviceWords({ api }: Asking): Promise<readonly Word[]> {
 async function networkWords({ api }: Asking): Promise<readonly Word[]> {
   const networks = await api.get<readonly Network[]>('/networks')
   return networks.map(({ Name, Driver }) => ({ word: Name, says: `${Driver ?? ''} network` }))
+}
+
+/** Services publish ports on ingress; they do not join it. */
+function isJoinable({ word }: Word): boolean {
+  return word !== 'ingress'
 }
 
 async function nodeWords({ api }: Asking): Promise<readonly Word[]> {

@@ -1,6 +1,6 @@
 /** `vine node inspect`, and its `--pretty` in Docker's lines (docker/cli command/node/formatter.go). */
 import { type Call, on } from '../definition.ts'
-import type { Node } from '../docker.ts'
+import type { Node, Plugin } from '../docker.ts'
 import { forEach } from '../each.ts'
 import { printDocuments } from '../listing.ts'
 import { bytesText, nodeState, title } from '../wording.ts'
@@ -47,8 +47,15 @@ export function prettyNode({ ID, Spec, Description, Status, ManagerStatus, Creat
     'Resources:',
     ` CPUs:\t\t\t${(resources?.NanoCPUs ?? 0) / 1e9}`,
     ` Memory:\t\t${bytesText(resources?.MemoryBytes ?? 0)}`,
-    ` Engine Version:\t${Description?.Engine?.EngineVersion ?? ''}`,
+    ...plugins(Description?.Engine?.Plugins ?? []),
+    `Engine Version:\t\t${Description?.Engine?.EngineVersion ?? ''}`,
     ...pairs(Description?.Engine?.Labels, 'Engine Labels:'),
-    '',
   ].join('\n')
+}
+
+/** A line for each kind of plugin. */
+function plugins(all: readonly Plugin[]): readonly string[] {
+  const kinds = [...new Set(all.map(({ Type }) => Type ?? ''))].sort()
+  const names = (kind: string) => all.flatMap(({ Type, Name }) => (Type === kind && Name ? [Name] : []))
+  return kinds.length === 0 ? [] : ['Plugins:', ...kinds.map((kind) => ` ${kind}:\t\t${names(kind).join(', ')}`)]
 }

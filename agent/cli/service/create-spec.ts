@@ -36,7 +36,7 @@ export function createSpec(
   options: Options,
   around: Surroundings,
 ): ServiceSpec {
-  const networks = list(options, 'network').map(parseNetwork)
+  const networks = list(options, 'network').map((text) => parseNetwork(text))
   const reserved = reservations(options)
   const restart = restartPolicy(options)
   const placing = placement(options)
@@ -55,7 +55,7 @@ export function createSpec(
     ...(order === undefined ? {} : { UpdateConfig: { Parallelism: 1, Order: order as 'stop-first' | 'start-first' } }),
     EndpointSpec: {
       Mode: endpointMode(options) ?? 'vip',
-      Ports: list(options, 'publish').flatMap(parsePublish),
+      Ports: list(options, 'publish').flatMap((text) => parsePublish(text)),
     },
   }
 }
@@ -159,7 +159,7 @@ function placement(options: Options) {
     ...(list(options, 'constraint').length === 0 ? {} : { Constraints: [...list(options, 'constraint')] }),
     ...(list(options, 'placementPref').length === 0
       ? {}
-      : { Preferences: list(options, 'placementPref').map(parsePreference) }),
+      : { Preferences: list(options, 'placementPref').map((text) => parsePreference(text)) }),
     ...optional('MaxReplicas', whole(options, 'replicasMaxPerNode')),
   }
   return Object.keys(asked).length === 0 ? undefined : asked

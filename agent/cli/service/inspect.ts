@@ -9,7 +9,8 @@ import { findService } from './ps.ts'
 export async function inspect(call: Call): Promise<number> {
   const services: Service[] = []
   const code = await forEach(call, call.args, async (name) => {
-    services.push(await findService(call, name))
+    // Docker's client asks for the defaults too: what is in force, and not only what was written.
+    services.push(await findService(call, name, { insertDefaults: true }))
   })
   if (!on(call.options, 'pretty')) {
     if (services.length > 0 || code === 0) printDocuments(call, services)

@@ -1,7 +1,7 @@
 /** `vine service inspect --pretty`: the lines, order and blanks of Docker's (docker/cli command/service/formatter.go). Pure. */
 import type { Service } from '../docker.ts'
 import { formatDuration } from '../duration.ts'
-import { ago, bytesText, shortImage } from '../wording.ts'
+import { ago, bytesText, shortImage, title } from '../wording.ts'
 
 export function prettyService(service: Service, networkNames: ReadonlyMap<string, string>, now: number): string {
   return [
@@ -12,6 +12,7 @@ export function prettyService(service: Service, networkNames: ReadonlyMap<string
     ...mode(service),
     ...updateStatus(service, now),
     ...placement(service),
+    ...updateConfig(service),
     ...container(service),
     ...resources(service),
     ...networks(service, networkNames),
@@ -39,8 +40,10 @@ function updateStatus({ UpdateStatus: update }: Service, now: number): readonly 
   return [
     'UpdateStatus:',
     ` State:\t\t${update.State}`,
-    ...(update.StartedAt ? [` Started:\t${ago(update.StartedAt, now)}`] : []),
-    ...(update.State === 'completed' && update.CompletedAt ? [` Completed:\t${ago(update.CompletedAt, now)}`] : []),
+    ...(update.StartedAt ? [` Started:\t${title(ago(update.StartedAt, now))}`] : []),
+    ...(update.State === 'completed' && update.CompletedAt
+      ? [` Completed:\t${title(ago(update.CompletedAt, now))}`]
+      : []),
     ` Message:\t${update.Message ?? ''}`,
   ]
 }
@@ -53,9 +56,20 @@ function placement({ Spec }: Service): readonly string[] {
     ...(placed?.Constraints?.length ? [` Constraints:\t[${placed.Constraints.join(' ')}]`] : []),
     ...(spread.length > 0 ? [` Preferences:   [${spread.map((s) => `spread=${s}`).join(' ')}]`] : []),
     ...(placed?.MaxReplicas ? [` Max Replicas Per Node:   ${placed.MaxReplicas}`] : []),
-    ...(Spec.UpdateConfig
-      ? ['UpdateConfig:', ' Parallelism:\t1', ` Update order:      ${Spec.UpdateConfig.Order ?? 'stop-first'}`]
-      : []),
+  ]
+}
+
+/** The agent fills in its defaults; an older one may leave some out, which are not guessed. */
+function updateConfig({ Spec: { UpdateConfig: update } }: Service): readonly string[] {
+  if (!update) return []
+  const { Parallelism, FailureAction, Monitor, MaxFailureRatio, Order } = update
+  return [
+    'UpdateConfig:',
+    ...(Parallelism === undefined ? [] : [` Parallelism:\t${Parallelism}`]),
+    ...(FailureAction ? [` On failure:\t${FailureAction}`] : []),
+    ...(typeof Monitor === 'number' ? [` Monitoring Period: ${formatDuration(Monitor)}`] : []),
+    ...(MaxFailureRatio === undefined ? [] : [` Max failure ratio: ${MaxFailureRatio}`]),
+    ...(Order ? [` Update order:      ${Order}`] : []),
   ]
 }
 
@@ -69,6 +83,7 @@ function container({ Spec }: Service): readonly string[] {
     ...line('Args', spec.Args),
     ...line('Env', spec.Env),
     ...(spec.Dir ? [` Dir:\t\t${spec.Dir}`] : []),
+    ...(typeof spec.Init === 'boolean' ? [` Init:\t\t${spec.Init}`] : []),
     ...(spec.User ? [` User: ${spec.User}`] : []),
   ]
 }
@@ -111,6 +126,12 @@ function health({ Spec }: Service): readonly string[] {
     `  Retries = ${check.Retries ?? 0}`,
     `  StartPeriod =\t${formatDuration(check.StartPeriod ?? 0)}`,
     `  Timeout =\t${formatDuration(check.Timeout ?? 0)}`,
-    ...(check.Test?.length ? ['  Tests:', ...check.Test.map((word) => `\t Test = ${word}`)] : []),
+    ...tests(check.Test ?? []),
   ]
+}
+
+/** Docker's template leaves a blank after the last one, as after the last port. */
+function tests(words: readonly string[]): readonly string[] {
+  const lines = words.map((word) => `\t Test = ${word}`)
+  return lines.length === 0 ? [] : ['  Tests:', ...lines.with(-1, `${lines.at(-1)} `)]
 }

@@ -1,5 +1,6 @@
 /** `vine service ps`. */
 import { Fault } from '../../fault.ts'
+import type { Query } from '../client.ts'
 import type { Call } from '../definition.ts'
 import type { Service, Task } from '../docker.ts'
 import { forEach } from '../each.ts'
@@ -18,9 +19,9 @@ export async function ps(call: Call): Promise<number> {
 }
 
 /** The service of a name or id. Throws a 'not-found' fault that says where to look. */
-export async function findService({ api }: Pick<Call, 'api'>, name: string): Promise<Service> {
+export async function findService({ api }: Pick<Call, 'api'>, name: string, query: Query = {}): Promise<Service> {
   try {
-    return await api.get<Service>(`/services/${encodeURIComponent(name)}`)
+    return await api.get<Service>(`/services/${encodeURIComponent(name)}`, query)
   } catch (error) {
     if (error instanceof Fault && error.code === 'not-found')
       throw new Fault('not-found', `no such service: ${name}`, {

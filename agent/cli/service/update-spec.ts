@@ -101,8 +101,8 @@ function placement(before: NonNullable<ServiceSpec['TaskTemplate']['Placement']>
   )
   const spread = changeList(
     (before?.Preferences ?? []).flatMap((p) => p.Spread?.SpreadDescriptor ?? []),
-    list(options, 'placementPrefAdd').map((p) => parsePreference(p).Spread.SpreadDescriptor),
-    list(options, 'placementPrefRm').map((p) => parsePreference(p).Spread.SpreadDescriptor),
+    list(options, 'placementPrefAdd').map((p) => parsePreference(p, '--placement-pref-add').Spread.SpreadDescriptor),
+    list(options, 'placementPrefRm').map((p) => parsePreference(p, '--placement-pref-rm').Spread.SpreadDescriptor),
   )
   const changed = {
     ...(constraints.length > 0 || before?.Constraints ? { Constraints: constraints } : {}),
@@ -128,7 +128,7 @@ function changeNetworks(spec: ServiceSpec, { add, remove }: NetworkChange) {
 
 function changePorts(before: readonly PortConfig[], options: Options): PortConfig[] {
   const removed = list(options, 'publishRm').flatMap(parseTarget)
-  const added = list(options, 'publishAdd').flatMap(parsePublish)
+  const added = list(options, 'publishAdd').flatMap((text) => parsePublish(text, '--publish-add'))
   const kept = before.filter(
     (port) =>
       !removed.some((r) => r.target === port.TargetPort && r.protocol === (port.Protocol ?? 'tcp')) &&

@@ -27,7 +27,7 @@ async function networkChange({ api, options }: Call): Promise<NetworkChange> {
   const idOf = async (name: string) => (await api.get<Network>(`/networks/${encodeURIComponent(name)}`)).Id
   const add = await Promise.all(
     list(options, 'networkAdd').map(async (text) => {
-      const wish = parseNetwork(text)
+      const wish = parseNetwork(text, '--network-add')
       return { ...wish, Target: await idOf(wish.Target) }
     }),
   )

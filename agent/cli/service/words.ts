@@ -98,7 +98,7 @@ export type NetworkWish = {
 }
 
 /** `backend`, or `name=backend,alias=db,alias=pg`. */
-export function parseNetwork(text: string): NetworkWish {
+export function parseNetwork(text: string, flag = '--network'): NetworkWish {
   if (!text.includes('=')) return { Target: text }
   let target: string | undefined
   const aliases: string[] = []
@@ -108,10 +108,10 @@ export function parseNetwork(text: string): NetworkWish {
     const [key, value] = [field.slice(0, at), field.slice(at + 1)]
     if (key === 'name') target = value
     else if (key === 'alias') aliases.push(value)
-    else if (key === 'driver-opt') Object.assign(driverOpts, parsePairs([value], '--network driver-opt'))
-    else throw usage(`--network "${text}" holds the unknown key "${key}"`, 'Its keys are name, alias and driver-opt')
+    else if (key === 'driver-opt') Object.assign(driverOpts, parsePairs([value], `${flag} driver-opt`))
+    else throw usage(`${flag} "${text}" holds the unknown key "${key}"`, 'Its keys are name, alias and driver-opt')
   }
-  if (!target) throw usage(`--network "${text}" names no network`, 'Write it as name=backend,alias=db')
+  if (!target) throw usage(`${flag} "${text}" names no network`, 'Write it as name=backend,alias=db')
   return {
     Target: target,
     ...(aliases.length > 0 ? { Aliases: aliases } : {}),
@@ -120,9 +120,12 @@ export function parseNetwork(text: string): NetworkWish {
 }
 
 /** `spread=node.labels.zone`. */
-export function parsePreference(text: string): { readonly Spread: { readonly SpreadDescriptor: string } } {
+export function parsePreference(
+  text: string,
+  flag = '--placement-pref',
+): { readonly Spread: { readonly SpreadDescriptor: string } } {
   const [key, value] = text.split('=', 2)
   if (key !== 'spread' || !value)
-    throw usage(`invalid value "${text}" for --placement-pref`, 'Write it as spread=node.labels.zone')
+    throw usage(`invalid value "${text}" for ${flag}`, 'Write it as spread=node.labels.zone')
   return { Spread: { SpreadDescriptor: value } }
 }

@@ -2,7 +2,7 @@
  * Decides whether a network may be created or removed, and makes the value to store. Pure, with Docker's sentences where Docker has one.
  */
 import { compareVersions, type Version } from '../../../protocol/hlc.ts'
-import type { NetworkValue } from '../../../protocol/model.ts'
+import { ingressNetwork, type NetworkValue } from '../../../protocol/model.ts'
 import { type NetworkSpec, networkSpecSchema } from '../../../protocol/spec.ts'
 import { Fault, fault } from '../../fault.ts'
 import { contains, formatAddress, formatSubnet, parseAddress, parseSubnet } from '../addresses/ipv4.ts'
@@ -46,6 +46,7 @@ export function networkNamed(view: View, name: string): Stamped<NetworkValue> | 
 
 /** undefined, or why the network must stay. */
 export function checkNetworkRemoval(view: View, network: Stamped<NetworkValue>): Fault | undefined {
+  if (network.id === ingressNetwork) return fault('forbidden', 'ingress is a pre-defined network and cannot be removed')
   const user = [...view.services.values()]
     .filter((service) => attachments(service.value.spec).some((a) => a.Target === network.id))
     .sort((a, b) => (a.id < b.id ? -1 : 1))[0]

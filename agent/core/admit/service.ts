@@ -8,7 +8,7 @@
 import { type Version, versionIndex } from '../../../protocol/hlc.ts'
 import type { ServiceId } from '../../../protocol/ids.ts'
 import { limits } from '../../../protocol/limits.ts'
-import type { ServiceValue } from '../../../protocol/model.ts'
+import { ingressNetwork, type ServiceValue } from '../../../protocol/model.ts'
 import { type ServiceSpec, serviceSpecSchema } from '../../../protocol/spec.ts'
 import { Fault, fault } from '../../fault.ts'
 import { choosePublishedPorts } from '../addresses/ports.ts'
@@ -139,11 +139,11 @@ function withNetworkIds(view: View, spec: ServiceSpec): ServiceSpec | Fault {
   const seen = new Set<string>()
   const resolved = []
   for (const attachment of attachments(spec)) {
+    if (attachment.Target === ingressNetwork)
+      return invalid('Service cannot be explicitly attached to the ingress network "ingress"')
     const network = networkNamed(view, attachment.Target)
     if (network instanceof Fault) return network
     if (network === undefined) {
-      if (attachment.Target === 'ingress')
-        return invalid('Service cannot be explicitly attached to the ingress network "ingress"')
       return fault(
         'not-found',
         `network ${attachment.Target.slice(0, 80)} not found`,

@@ -138,6 +138,48 @@ describe('networks', () => {
     expect((await api.delete('/networks/used')).status).toBe(204)
   })
 
+  test('ingress is there from the beginning, without addresses of its own, and stays', async () => {
+    const shown = (await api.get('/networks')).body
+    expect(shown).toHaveLength(1)
+    expect(shown[0]).toMatchObject({ Name: 'ingress', Id: 'ingress', Scope: 'swarm', Driver: 'overlay', Ingress: true })
+    expect(shown[0].IPAM.Config).toEqual([])
+    expect(Date.parse(shown[0].Created)).toBe(startMs)
+    expect((await api.get('/networks/ingress?verbose=1')).body.Peers).toHaveLength(3)
+    const refused = await api.delete('/networks/ingress')
+    expect([refused.status, refused.body.message]).toEqual([
+      403,
+      'ingress is a pre-defined network and cannot be removed',
+    ])
+    expect((await api.request('POST', '/networks/prune')).body.NetworksDeleted).toEqual([])
+  })
+
+  test('ingress passes the filters that name it', async () => {
+    await create({ Name: 'back' })
+    const names = async (filters: object) =>
+      (await api.get(filtered('/networks', filters))).body.map((n: { Name: string }) => n.Name)
+    expect(await names({})).toEqual(['back', 'ingress'])
+    expect(await names({ name: ['ingr'] })).toEqual(['ingress'])
+    expect(await names({ id: ['ingress'] })).toEqual(['ingress'])
+    expect(await names({ driver: ['overlay'], scope: ['swarm'], type: ['custom'] })).toEqual(['back', 'ingress'])
+    expect(await names({ type: ['builtin'] })).toEqual([])
+    expect(await names({ dangling: ['true'] })).toEqual(['back'])
+    expect(await names({ label: ['a=b'] })).toEqual([])
+  })
+
+  test('no service joins ingress by name, also where it has a record', async () => {
+    const joining = { TaskTemplate: { ContainerSpec: { Image: 'node' }, Networks: [{ Target: 'ingress' }] } }
+    const sentence = 'Service cannot be explicitly attached to the ingress network "ingress"'
+    expect((await api.post('/services/create', spec('web', joining))).body.message).toBe(sentence)
+    await create({ Name: 'back' })
+    const back = [...api.fake.view.networks.values()][0]
+    if (back === undefined) throw new Error('there is a network')
+    const value = { ...back.value, spec: { Name: 'ingress', Ingress: true } }
+    api.fake.view.networks.set('ingress', { ...back, id: 'ingress', value })
+    expect((await api.post('/services/create', spec('web', joining))).body.message).toBe(sentence)
+    expect((await api.get('/networks/ingress')).body.IPAM.Config).toHaveLength(1)
+    expect((await api.get('/networks')).body).toHaveLength(2)
+  })
+
   test('is in the swarm and nowhere else', async () => {
     await create({ Name: 'back' })
     expect((await api.get('/networks/back?scope=swarm')).body.Scope).toBe('swarm')

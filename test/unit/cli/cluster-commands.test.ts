@@ -211,8 +211,9 @@ describe('completion', () => {
     [['se'], ['service']],
     [['service', 'p'], ['ps']],
     [['service', 'create', '--net'], ['--network']],
+    [['service', 'create', '--network', ''], ['backend']],
     [
-      ['service', 'create', '--network', ''],
+      ['network', 'inspect', ''],
       ['backend', 'ingress'],
     ],
     [['service', 'create', '--mode', 'g'], ['global']],

@@ -1,6 +1,6 @@
 // Tables as Docker prints them, and the other ways to print a list.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { lists, web } from './cluster.ts'
+import { before as ago, lists, node, web } from './cluster.ts'
 import { type FakeAgent, fakeAgent } from './fake-agent.ts'
 import { type Ran, vine } from './vine.ts'
 
@@ -136,5 +136,37 @@ describe('inspect', () => {
     expect(out).toContain(
       '\nID:\t\tsvcweb0000000000000000000\nName:\t\tweb\nLabels:\n tier=front\nService Mode:\tReplicated\n Replicas:\t3\nPlacement:\nContainerSpec:\n Image:\t\tnode\n Args:\t\t-e serve() \n Env:\t\tA=1 B=2 \nEndpoint Mode:\tvip\nPorts:\n PublishedPort = 8080\n',
     )
+  })
+
+  test("--pretty shows an update's defaults and its age as Docker does, and asks the agent for them", async () => {
+    const UpdateConfig = {
+      Parallelism: 1,
+      FailureAction: 'pause',
+      Monitor: 5e9,
+      MaxFailureRatio: 0,
+      Order: 'stop-first',
+    } as const
+    const ContainerSpec = { Image: 'node', Init: false, Healthcheck: { Test: ['CMD-SHELL', 'true'] } }
+    const changed = {
+      ...web,
+      Spec: { ...web.Spec, UpdateConfig, TaskTemplate: { ContainerSpec } },
+      UpdateStatus: { State: 'completed', StartedAt: ago(90), CompletedAt: ago(70), Message: 'update completed' },
+    }
+    const other = await fakeAgent({ ...lists, 'GET /services/web': changed })
+    const { out } = await vine(['service', 'inspect', '--pretty', 'web'], { socket: other.socket })
+    expect(other.asked[0]?.query).toEqual({ insertDefaults: 'true' })
+    await other.close()
+    expect(out).toContain(
+      'UpdateStatus:\n State:\t\tcompleted\n Started:\tAbout a minute ago\n Completed:\tAbout a minute ago\n Message:\tupdate completed\nPlacement:\nUpdateConfig:\n Parallelism:\t1\n On failure:\tpause\n Monitoring Period: 5s\n Max failure ratio: 0\n Update order:      stop-first\nContainerSpec:\n Image:\t\tnode\n Init:\t\tfalse\n',
+    )
+    expect(out).toContain('  Tests:\n\t Test = CMD-SHELL\n\t Test = true \n')
+  })
+
+  test('--pretty of a node lists its plugins and its version at the margin', async () => {
+    const Engine = { EngineVersion: '0.1.0', Plugins: [{ Type: 'Network', Name: 'overlay' }] }
+    const other = await fakeAgent({ 'GET /nodes/n1': node('n1', { Description: { Hostname: 'n1', Engine } }) })
+    const { out } = await vine(['node', 'inspect', '--pretty', 'n1'], { socket: other.socket })
+    await other.close()
+    expect(out).toMatch(/\nPlugins:\n Network:\t\toverlay\nEngine Version:\t\t0\.1\.0\n$/)
   })
 })

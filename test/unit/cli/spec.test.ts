@@ -241,6 +241,24 @@ describe('service update', () => {
     expect((body as typeof web.Spec).EndpointSpec?.Ports).toHaveLength(1)
   })
 
+  test.each([
+    ['--publish-add', 'foo'],
+    ['--publish-add', 'target=80,colour=red'],
+    ['--publish-rm', 'foo'],
+    ['--publish-rm', '80/sctp'],
+    ['--network-add', 'name=backend,colour=red'],
+    ['--network-add', 'alias=db'],
+    ['--placement-pref-add', 'zone'],
+    ['--placement-pref-rm', 'zone'],
+    ['--env-add', '=x'],
+    ['--label-add', '=x'],
+    ['--container-label-add', '=x'],
+  ])('an error of %s %s names that flag', async (flag, value) => {
+    const { code, err } = await vine(['service', 'update', '-d', flag, value, 'web'], { socket: agent.socket })
+    expect(code).toBe(125)
+    expect(err.split('\n')[0]).toMatch(new RegExp(`(^|\\s)${flag}(?![\\w-])`))
+  })
+
   test('scale changes the count and nothing else', async () => {
     const { body } = await written('service', 'scale', '-d', 'web=7')
     expect(body).toEqual({ ...web.Spec, Mode: { Replicated: { Replicas: 7 } } })
