@@ -85,7 +85,9 @@ function backendsOf(service: ServiceId, network: NetworkId, known: Known): reado
   const tasks = known.view.tasksByService.get(service)
   if (endpoints === undefined || tasks === undefined) return []
   const result: Backend[] = []
-  for (const task of [...tasks].sort()) {
+  // Most records of a service are history, without an endpoint: leave them out before sorting.
+  const served = [...tasks].filter((task) => endpoints.has(task))
+  for (const task of served.sort()) {
     const endpoint = endpoints.get(task)?.value
     const backend = endpoint?.service === service ? backendOf(task, endpoint, known) : undefined
     if (backend !== undefined) result.push(backend)
