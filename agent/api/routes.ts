@@ -54,7 +54,7 @@ export const routes: readonly Route[] = [
   { method: 'GET', path: '/grapevine/node', handle: grapevine.node },
   { method: 'GET', path: '/grapevine/metrics', handle: grapevine.metrics },
   { method: 'POST', path: '/grapevine/stop', handle: grapevine.stop },
-  { method: 'POST', path: '/grapevine/leave', handle: leave },
+  { method: 'POST', path: '/grapevine/leave', handle: grapevine.leave },
 
   ...refusedRoutes,
 ]

@@ -12,7 +12,7 @@
  * GET  node              ?node: the mesh as that node has it: addresses, networks it holds, endpoint records it holds
  * GET  metrics           Prometheus text
  * POST stop              ?keep-tasks: ends the agent; with its tasks kept ("back soon"), else drained and gone
- * POST leave             the same as stop without keep-tasks
+ * POST leave             the same as stop without keep-tasks: vine asks nobody twice
  */
 import { z } from 'zod'
 import { conflicts } from '../../core/conflicts.ts'
@@ -120,4 +120,8 @@ export async function node(context: ApiContext, request: ApiRequest): Promise<Re
 export function stop(context: ApiContext, request: ApiRequest): Reply {
   const keepTasks = flag(request.query, 'keep-tasks')
   return empty(200, () => context.stop({ keepTasks }))
+}
+
+export function leave(context: ApiContext): Reply {
+  return empty(200, () => context.stop({ keepTasks: false }))
 }

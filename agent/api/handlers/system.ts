@@ -1,7 +1,9 @@
 /** Docker's system paths: _ping, version, info, swarm, and the registry look-up that its client makes before `service create`. */
+import { isUp, nodeName } from '../../core/live.ts'
+import type { View } from '../../core/view.ts'
 import { fault } from '../../fault.ts'
 import type { ApiContext } from '../context.ts'
-import { type ApiRequest, empty, json, type Reply } from '../exchange.ts'
+import { type ApiRequest, empty, flag, json, type Reply } from '../exchange.ts'
 import { renderInfo, renderSwarm, renderVersion } from '../render/swarm.ts'
 
 export function ping(): Reply {
@@ -28,7 +30,18 @@ export function distribution(_context: ApiContext, request: ApiRequest): Reply {
   )
 }
 
-/** This node leaves the cluster: drained, its tasks moved, the agent ended. */
-export function leave(context: ApiContext): Reply {
+/** This node leaves the cluster: drained, its tasks moved, the agent ended. Docker's client asks first, as every node here is a manager. */
+export function leave(context: ApiContext, request: ApiRequest): Reply {
+  if (!flag(request.query, 'force')) throw fault('unavailable', leavingSentence(context.view))
   return empty(200, () => context.stop({ keepTasks: false }))
+}
+
+/** Docker's sentence as far as it is true here, and what leaving does. Its client prints this alone, so the remedy is in it. */
+function leavingSentence(view: View): string {
+  const others = [...view.members.values()].some((member) => member.id !== view.self && isUp(member))
+  const name = nodeName(view, view.self)
+  const what = others
+    ? `Leaving stops the tasks of ${name}, which run elsewhere then, and ends its agent.`
+    : `No other node is up: its tasks stop and run nowhere, and the agent of ${name} ends.`
+  return `You are attempting to leave the swarm on a node that is participating as a manager. ${what} Use \`--force\` to leave.`
 }

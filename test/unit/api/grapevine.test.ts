@@ -190,9 +190,21 @@ describe('the node itself', () => {
     ['/grapevine/stop?keep-tasks=true', { keepTasks: true }],
     ['/grapevine/stop', { keepTasks: false }],
     ['/grapevine/leave', { keepTasks: false }],
-    ['/swarm/leave', { keepTasks: false }],
+    ['/swarm/leave?force=1', { keepTasks: false }],
   ])('POST %s answers first and then stops', async (url, options) => {
     expect((await api.request('POST', url)).status).toBe(200)
     expect(api.fake.set.stopped).toEqual(options)
+  })
+
+  test('POST /swarm/leave without force stops nothing and says what leaving would do, as every node is a manager', async () => {
+    const refused = await api.request('POST', '/swarm/leave')
+    expect([refused.status, refused.body.message]).toEqual([
+      503,
+      'You are attempting to leave the swarm on a node that is participating as a manager. Leaving stops the tasks of n1, which run elsewhere then, and ends its agent. Use `--force` to leave.',
+    ])
+    expect(api.fake.set.stopped).toBeUndefined()
+    for (const node of nodeIds.slice(1)) api.fake.setLiveness(node, 'dead')
+    const last = await api.request('POST', '/swarm/leave?force=false')
+    expect(last.body.message).toContain('No other node is up: its tasks stop and run nowhere')
   })
 })
