@@ -1,7 +1,7 @@
 /** /networks: list, inspect (also as another node sees it), create, remove. */
 import { idFromBytes } from '../../../protocol/ids.ts'
 import { ingressNetwork, type NetworkValue } from '../../../protocol/model.ts'
-import { admitNetwork, checkNetworkRemoval } from '../../core/admit/network.ts'
+import { admitNetwork, checkNetworkRemoval, networkWarnings } from '../../core/admit/network.ts'
 import type { Stamped } from '../../core/view.ts'
 import { attachments } from '../../core/wanted.ts'
 import { fault } from '../../fault.ts'
@@ -45,7 +45,8 @@ export async function createNetwork(context: ApiContext, request: ApiRequest): P
   assertMayWrite(context)
   const value = admitted(admitNetwork(raw, context.stamp(), context.view))
   const id = idFromBytes(context.random.bytes(16))
-  const warnings = await commit(context, [{ scope: 'cluster', kind: 'network', id, value }])
+  const held = await commit(context, [{ scope: 'cluster', kind: 'network', id, value }])
+  const warnings = [...held, ...networkWarnings(value)]
   return json({ Id: id, Warning: warnings.join('; ') }, 201)
 }
 

@@ -1,6 +1,7 @@
 /**
- * Who may have which address of a subnet: the first quarter is for VIPs, the rest for tasks; the gateway, the network and the broadcast
- * address are nobody's (design.md 6).
+ * Who may have which address of a network: the first quarter of its range is for VIPs, the rest for tasks (design.md 6). The range is the
+ * subnet, or the part of it that was asked for (`--ip-range`). The gateway, the network and broadcast addresses, and those kept for others
+ * (`--aux-address`) are nobody's.
  */
 import type { NetworkValue } from '../../../protocol/model.ts'
 import type { Stamped } from '../view.ts'
@@ -22,20 +23,40 @@ export function chooseAddress(
     readonly takenLevel: ReadonlyMap<string, number>
   },
 ): string | undefined {
-  const subnet = parseSubnet(network.value.subnet)
-  if (subnet === undefined) return undefined
-  // At least one VIP in the smallest subnets.
-  const quarter = Math.max(firstOffset + 1, Math.floor(subnet.size / 4))
-  const [first, end] = options.range === 'vips' ? [firstOffset, quarter] : [quarter, subnet.size - 1]
-  const gateway = parseAddress(network.value.gateway)
+  const spans = spansOf(network.value)
+  if (spans === undefined) return undefined
+  const { first, end } = spans[options.range]
+  const nobodys = keptBack(network.value)
   let best: { readonly address: string; readonly level: number } | undefined
   for (const offset of probe(options.key, end - first)) {
-    const number = subnet.base + first + offset
-    if (number === gateway) continue
+    const number = first + offset
+    if (nobodys.has(number)) continue
     const address = formatAddress(number)
     const level = options.takenLevel.get(address) ?? 0
     if (level === 0) return address
     if (level !== Number.POSITIVE_INFINITY && (best === undefined || level < best.level)) best = { address, level }
   }
   return best?.address
+}
+
+/** Addresses from `first` up to and without `end`. */
+interface Span {
+  readonly first: number
+  readonly end: number
+}
+
+function spansOf({ spec, subnet: text }: NetworkValue): Readonly<Record<'vips' | 'tasks', Span>> | undefined {
+  const subnet = parseSubnet(text)
+  if (subnet === undefined) return undefined
+  const range = parseSubnet(spec.IPAM?.Config?.[0]?.IPRange ?? '') ?? subnet
+  const first = Math.max(range.base, subnet.base + firstOffset)
+  const end = Math.min(range.base + range.size, subnet.base + subnet.size - 1)
+  // At least one VIP in the smallest ranges.
+  const border = Math.max(first + 1, range.base + Math.floor(range.size / 4))
+  return { vips: { first, end: border }, tasks: { first: border, end } }
+}
+
+function keptBack({ spec, gateway }: NetworkValue): ReadonlySet<number | undefined> {
+  const spare = Object.values(spec.IPAM?.Config?.[0]?.AuxiliaryAddresses ?? {})
+  return new Set([gateway, ...spare].map(parseAddress))
 }

@@ -2,14 +2,15 @@
  * Decides whether a network may be created or removed, and makes the value to store. Pure, with Docker's sentences where Docker has one.
  */
 import { compareVersions, type Version } from '../../../protocol/hlc.ts'
+import { limits } from '../../../protocol/limits.ts'
 import { ingressNetwork, type NetworkValue } from '../../../protocol/model.ts'
 import { type NetworkSpec, networkSpecSchema } from '../../../protocol/spec.ts'
 import { Fault, fault } from '../../fault.ts'
-import { contains, formatAddress, formatSubnet, parseAddress, parseSubnet } from '../addresses/ipv4.ts'
-import { chooseSubnet, gatewayOf, overlapping } from '../addresses/subnet.ts'
 import type { Stamped, View } from '../view.ts'
 import { attachments } from '../wanted.ts'
 import { checkName } from './checks.ts'
+import { admitAddresses } from './ipam.ts'
+import { checkNetworkOptions } from './network-options.ts'
 import { invalid, readSpec } from './read.ts'
 
 /** Names that Docker keeps for networks of one machine, and the network of published ports. */
@@ -18,17 +19,22 @@ const predefined = new Set(['host', 'bridge', 'none', 'default', 'ingress'])
 export function admitNetwork(raw: unknown, created: Version, view: View): NetworkValue | Fault {
   const read = readSpec(networkSpecSchema, 'network', raw)
   if (read instanceof Fault) return read
-  const refused = checkName(read.Name) ?? checkFree(view, read.Name) ?? checkSupported(read)
+  const refused =
+    checkName(read.Name) ??
+    checkFree(view, read.Name) ??
+    checkSupported(read) ??
+    checkNetworkOptions(view, read.Options ?? {})
   if (refused !== undefined) return refused
-  const spec = stored(read)
-  const given = read.IPAM?.Config?.[0]
-  const asked = given?.Subnet ?? ''
-  const range = asked === '' ? chooseSubnet(view, read.Name) : givenSubnet(view, asked, given?.Gateway)
-  if (range instanceof Fault) return range
-  if (range === undefined) {
-    return fault('conflict', 'could not find an available, non-overlapping IPv4 address pool', 'Name one with --subnet')
-  }
-  return { spec, created, ...range }
+  const addressing = admitAddresses(view, read)
+  if (addressing instanceof Fault) return addressing
+  return checkSize({ spec: stored(read), created, ...addressing })
+}
+
+/** Stored and shown, but without effect; told when the network is created. */
+export function networkWarnings({ spec }: NetworkValue): readonly string[] {
+  return spec.Attachable === true
+    ? ['--attachable has no effect: only services have tasks on networks here, no single containers']
+    : []
 }
 
 /** A network by id, by name (the earlier creation holds a name), by start of its id. */
@@ -80,24 +86,8 @@ function checkSupported(spec: NetworkSpec): Fault | undefined {
   if (typeof from === 'object' && from !== null && Object.values(from).some((value) => value !== ''))
     return no('config-only networks')
   if (spec.Ingress === true) return no('another ingress network', 'There is one already')
-  if (spec.EnableIPv6 === true) return no('IPv6 networks in user space')
+  if (spec.EnableIPv6 === true) return no('IPv6 networks yet', 'Leave --ipv6 out')
   if (asked.EnableIPv4 === false) return no('networks without IPv4')
-  const option = Object.keys(spec.Options ?? {}).find((name) => name !== 'encrypted')
-  if (option !== undefined) return no(`the network option "${option.slice(0, 80)}"`)
-  return checkIpam(spec, no)
-}
-
-function checkIpam(spec: NetworkSpec, no: (what: string) => Fault): Fault | undefined {
-  const ipam = spec.IPAM ?? {}
-  if (ipam.Driver !== undefined && ipam.Driver !== '' && ipam.Driver !== 'default') return no('IPAM drivers')
-  if (typeof ipam.Options === 'object' && ipam.Options !== null && Object.keys(ipam.Options).length > 0)
-    return no('IPAM options')
-  const config = ipam.Config ?? []
-  if (config.length > 1) return no('more than one subnet a network')
-  const [first] = config
-  if ((first?.IPRange ?? '') !== '') return no('an IP range within a subnet (--ip-range)')
-  if (Object.keys(first?.AuxiliaryAddresses ?? {}).length > 0) return no('auxiliary addresses (--aux-address)')
-  if ((first?.Subnet ?? '') === '' && (first?.Gateway ?? '') !== '') return invalid('a gateway needs a subnet')
   return undefined
 }
 
@@ -113,32 +103,10 @@ function stored(spec: NetworkSpec): NetworkSpec {
   return { ...rest, Name: spec.Name, Driver: 'overlay' }
 }
 
-type Range = Pick<NetworkValue, 'subnet' | 'gateway'>
-
-/** VIPs take the first quarter of a subnet: below /29 nothing would be left; above /8 it is no private pool. */
-const prefixMin = 8
-const prefixMax = 29
-
-function givenSubnet(view: View, text: string, gateway = ''): Range | Fault {
-  const subnet = parseSubnet(text)
-  if (subnet === undefined) return invalid(`invalid subnet ${text.slice(0, 80)}: invalid CIDR block notation`)
-  if (subnet.bits < prefixMin || subnet.bits > prefixMax) {
-    return invalid(`invalid subnet ${text}: the prefix must be /${prefixMin} to /${prefixMax}`)
-  }
-  if (parseAddress(text.split('/')[0] ?? '') !== subnet.base) {
-    return invalid(`invalid subnet ${text}: it should be ${formatSubnet(subnet)}`)
-  }
-  const other = overlapping(view, subnet)
-  if (other !== undefined) {
-    return fault(
-      'forbidden',
-      'invalid pool request: Pool overlaps with other one on this address space',
-      `Network "${other}" has part of it`,
-    )
-  }
-  if (gateway === '') return { subnet: formatSubnet(subnet), gateway: gatewayOf(subnet) }
-  const address = parseAddress(gateway)
-  if (address === undefined || !contains(subnet, address))
-    return invalid(`no matching subnet for gateway ${gateway.slice(0, 80)}`)
-  return { subnet: formatSubnet(subnet), gateway: formatAddress(address) }
+/** A record that does not fit on the wire would be accepted here and reach nobody. */
+function checkSize(value: NetworkValue): NetworkValue | Fault {
+  const bytes = JSON.stringify(value).length
+  return bytes > limits.recordBytesMax
+    ? invalid(`the network is too large: ${bytes} bytes, at most ${limits.recordBytesMax}`)
+    : value
 }

@@ -1,7 +1,7 @@
 // Addresses, subnets and ports: claims that both sides of a partition make alike.
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { formatAddress, overlap, parseAddress, parseSubnet } from '../../../agent/core/addresses/ipv4.ts'
+import { contains, formatAddress, overlap, parseAddress, parseSubnet } from '../../../agent/core/addresses/ipv4.ts'
 import { lostAddresses } from '../../../agent/core/addresses/lost.ts'
 import { choosePublishedPorts } from '../../../agent/core/addresses/ports.ts'
 import { probe } from '../../../agent/core/addresses/probe.ts'
@@ -52,6 +52,41 @@ test('a service created anew under its name has its old VIP, and no other servic
   expect(chooseVip(view({ networks: [net] }), 'net', 'web')).toBe(first)
   const other = service('x', { name: 'x', vips: [{ network: 'net', address: first }] })
   expect(chooseVip(view({ networks: [net], services: [other] }), 'net', 'web')).not.toBe(first)
+})
+
+/** The network `net` with a part of its subnet asked for, and addresses kept for others. */
+function ranged(config: { readonly IPRange: string; readonly AuxiliaryAddresses?: Record<string, string> }) {
+  return { ...net, value: { ...net.value, spec: { Name: 'net', IPAM: { Config: [config] } } } }
+}
+
+test('where a range was asked for, VIPs are in its first quarter, tasks in its rest, and spare addresses are nobody’s', () => {
+  fc.assert(
+    fc.property(
+      fc.constantFrom('10.0.1.0/26', '10.0.1.64/27', '10.0.1.192/26', '10.0.1.0/30', '10.0.1.252/30', '10.0.1.0/24'),
+      fc.uniqueArray(fc.integer({ min: 0, max: 255 }), { maxLength: 4 }),
+      (IPRange, spare) => {
+        const AuxiliaryAddresses = Object.fromEntries(spare.map((last) => [`x${last}`, `10.0.1.${last}`]))
+        const net = ranged({ IPRange, AuxiliaryAddresses })
+        const range = parseSubnet(IPRange)!
+        const vips = new Set<number>()
+        const tasks = new Set<number>()
+        for (let i = 0; i < 40; i++) {
+          vips.add(parseAddress(chooseVip(view({ networks: [net] }), 'net', `s${i}`) ?? '') ?? -1)
+          tasks.add(parseAddress(chooseTaskAddress(view({ networks: [net] }), 'net', `t${i}`) ?? '') ?? -1)
+        }
+        const given = [...vips, ...tasks].filter((address) => address !== -1)
+        const nobodys = [0, 1, 255, ...spare].map((last) => parseAddress(`10.0.1.${last}`))
+        expect(given.filter((address) => !contains(range, address) || nobodys.includes(address))).toEqual([])
+        expect([...vips].some((address) => address !== -1 && tasks.has(address))).toBe(false)
+      },
+    ),
+  )
+})
+
+test('a range of four addresses holds a VIP and a task', () => {
+  const networks = [ranged({ IPRange: '10.0.1.8/30' })]
+  expect(chooseVip(view({ networks }), 'net', 'web')).toBe('10.0.1.8')
+  expect(chooseTaskAddress(view({ networks }), 'net', 't')).toMatch(/^10\.0\.1\.(9|10|11)$/)
 })
 
 test('a full first quarter gives no VIP', () => {

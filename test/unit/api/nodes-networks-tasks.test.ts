@@ -74,6 +74,7 @@ describe('nodes', () => {
 })
 
 describe('networks', () => {
+  const withConfig = (config: object) => ({ Name: 'x', IPAM: { Config: [{ Subnet: '10.9.0.0/24', ...config }] } })
   const create = (body: object) => api.post('/networks/create', { Driver: 'overlay', ...body })
 
   test('takes the subnet asked for, and its first address as gateway', async () => {
@@ -89,11 +90,42 @@ describe('networks', () => {
     ['a second ingress', { Name: 'x', Ingress: true }, 501, /another ingress/],
     ['a driver option', { Name: 'x', Options: { 'com.docker.network.driver.mtu': '9000' } }, 501, /network option/],
     [
-      'an IP range',
-      { Name: 'x', IPAM: { Config: [{ Subnet: '10.9.0.0/24', IPRange: '10.9.0.0/25' }] } },
-      501,
-      /--ip-range/,
+      'a range outside',
+      withConfig({ IPRange: '10.8.0.0/25' }),
+      400,
+      /parent subnet 10.9.0.0\/24 doesn't contain ip-range/,
     ],
+    ['a range larger than the subnet', withConfig({ IPRange: '10.9.0.0/16' }), 400, /bigger than its parent subnet/],
+    [
+      'a range with host bits',
+      withConfig({ IPRange: '10.9.0.7/25' }),
+      400,
+      /ip-range 10.9.0.7\/25: it should be 10.9.0.0\/25/,
+    ],
+    ['a range that is none', withConfig({ IPRange: 'ten' }), 400, /ip-range ten: invalid CIDR/],
+    ['a range of two', withConfig({ IPRange: '10.9.0.8/31' }), 400, /at most \/30/],
+    ['a range alone', withConfig({ Subnet: '', IPRange: '10.9.0.0/25' }), 400, /an ip-range needs a subnet/],
+    [
+      'a spare address alone',
+      withConfig({ Subnet: '', AuxiliaryAddresses: { a: '10.9.0.9' } }),
+      400,
+      /an auxiliary address needs a subnet/,
+    ],
+    [
+      'a spare address outside',
+      withConfig({ AuxiliaryAddresses: { a: '10.8.0.9' } }),
+      400,
+      /no matching subnet for aux-address 10.8.0.9/,
+    ],
+    [
+      'the gateway as spare',
+      withConfig({ AuxiliaryAddresses: { a: '10.9.0.1' } }),
+      409,
+      /\(a:10.9.0.1\): Address already in use/,
+    ],
+    ['the network address as gateway', withConfig({ Gateway: '10.9.0.0' }), 400, /no matching subnet for gateway/],
+    ['an IPv6 subnet', withConfig({ Subnet: 'fd00::/64' }), 501, /IPv6 subnets/],
+    ['an option with an unknown value', { Name: 'x', Options: { encrypted: 'no' } }, 400, /invalid value "no"/],
     ['host bits', { Name: 'x', IPAM: { Config: [{ Subnet: '10.9.0.7/24' }] } }, 400, /it should be 10.9.0.0\/24/],
     ['no subnet', { Name: 'x', IPAM: { Config: [{ Subnet: 'ten' }] } }, 400, /invalid CIDR/],
     ['a tiny subnet', { Name: 'x', IPAM: { Config: [{ Subnet: '10.9.0.0/30' }] } }, 400, /must be \/8 to \/29/],
@@ -109,6 +141,42 @@ describe('networks', () => {
   ])('refuses %s', async (_what, body, status, sentence) => {
     const answer = await create(body)
     expect([answer.status, answer.body.message]).toEqual([status, expect.stringMatching(sentence)])
+  })
+
+  test('keeps a range and spare addresses, and gives VIPs from the range alone', async () => {
+    const asked = { Subnet: '10.9.0.0/24', IPRange: '10.9.0.128/30', AuxiliaryAddresses: { printer: '10.9.0.129' } }
+    expect((await create({ Name: 'back', IPAM: { Config: [asked] } })).status).toBe(201)
+    const { body } = await api.get('/networks/back')
+    expect(body.IPAM.Config).toEqual([{ ...asked, Gateway: '10.9.0.1' }])
+    const joining = { TaskTemplate: { ContainerSpec: { Image: 'node' }, Networks: [{ Target: 'back' }] } }
+    await api.post('/services/create', spec('web', joining))
+    expect((await api.get('/services/web')).body.Endpoint.VirtualIPs[0].Addr).toBe('10.9.0.128/24')
+    const full = await api.post('/services/create', spec('other', joining))
+    expect([full.status, full.body.message]).toEqual([409, expect.stringContaining('could not find an available IP')])
+  })
+
+  test('an encrypted network is refused while a node is up whose data plane does not encrypt', async () => {
+    const member = api.fake.view.members.get(nodeIds[1])
+    if (member === undefined) throw new Error('there is a node')
+    const record = { ...member.record, value: { ...member.record.value, dataplane: 'linux' } }
+    api.fake.view.members.set(nodeIds[1], { ...member, record })
+    const refused = await create({ Name: 'vault', Options: { encrypted: '' } })
+    expect([refused.status, refused.body.message]).toEqual([
+      501,
+      'the network option "encrypted" is not supported by node n2, whose data plane is linux',
+    ])
+    api.fake.setLiveness(nodeIds[1], 'dead')
+    expect((await create({ Name: 'vault', Options: { encrypted: '' } })).status).toBe(201)
+  })
+
+  test('an attachable network is made with a warning that nothing attaches', async () => {
+    expect((await create({ Name: 'open', Attachable: true })).body.Warning).toMatch(/--attachable has no effect/)
+  })
+
+  test('a network too large for the wire is refused', async () => {
+    const Labels = Object.fromEntries(Array.from({ length: 40 }, (_, i) => [`l${i}`, 'x'.repeat(8_000)]))
+    const answer = await create({ Name: 'big', Labels })
+    expect([answer.status, answer.body.message]).toEqual([400, expect.stringMatching(/the network is too large/)])
   })
 
   test('refuses a name and a subnet that are taken', async () => {
