@@ -6,7 +6,8 @@
  * after its records say what became of the tasks of its former run.
  */
 import type { NetworkId, NodeId } from '../protocol/ids.ts'
-import { type MemberValue, networkScope, type Scope, type SettingsValue } from '../protocol/model.ts'
+import { ingressNetwork, type MemberValue, networkScope, type Scope, type SettingsValue } from '../protocol/model.ts'
+import { ingressValue } from './core/addresses/ingress.ts'
 import { hasEnded } from './core/live.ts'
 import { routes } from './core/routes/routes.ts'
 import type { View } from './core/view.ts'
@@ -197,6 +198,14 @@ export async function createNode(world: World, config: NodeConfig): Promise<Node
     announceSelf()
   }
 
+  /** Once in the life of a cluster. Two that write it at once write the same. */
+  function makeIngress(): void {
+    if (view.networks.has(ingressNetwork)) return
+    const value = ingressValue(view, view.stamp())
+    if (value === undefined) log.error('no subnet is free for ingress: ports are published in user space only')
+    else view.put({ scope: 'cluster', kind: 'network', id: ingressNetwork, value })
+  }
+
   /** Takes the state from the members, as soon as there is a connection; goes on without it when there is none in time. */
   async function fetchState(): Promise<void> {
     const isAlone = view.members.size === 1
@@ -309,6 +318,7 @@ export async function createNode(world: World, config: NodeConfig): Promise<Node
       routesLoop.start()
       await reconcile.start()
       announceSelf()
+      if (given.dataplane === 'linux') makeIngress()
       await tellMembers()
       membership.open()
       janitor.start()
@@ -341,5 +351,8 @@ export async function createNode(world: World, config: NodeConfig): Promise<Node
 /** Networks of this node's tasks that have not ended, as the journal says: held from the start, for tasks to be adopted. */
 function networksOf(view: View): readonly NetworkId[] {
   const own = [...view.tasks.values()].filter(({ value }) => value.node === view.self && !hasEnded(value.state))
-  return [...new Set(own.flatMap(({ value }) => value.addresses.map((address) => address.network)))].sort()
+  const networks = new Set(own.flatMap(({ value }) => value.addresses.map(({ network }) => network)))
+  // Ingress is held by every node, whatever runs on it.
+  networks.delete(ingressNetwork)
+  return [...networks].sort()
 }

@@ -257,6 +257,10 @@ export interface Attachment {
   readonly resolver: string | undefined
   /** Path of a hosts file kept up to date for this task, to be bound over /etc/hosts; so written in place, never replaced by a rename. */
   readonly hostsFile: string | undefined
+  /** Path of the task's own network namespace, which the runtime enters (nsenter --net); undefined: it runs in the node's. */
+  readonly netns?: string | undefined
+  /** Path of a resolv.conf, to be bound over /etc/resolv.conf. */
+  readonly resolvFile?: string | undefined
 }
 
 export interface AttachRequest {

@@ -81,8 +81,13 @@ export function rejection(parts: ReconcileParts, task: TaskValue, error: string)
   }
 }
 
-/** Its own networks, and ingress while it publishes there and the cluster has that network. */
+/**
+ * Its own networks. Where tasks have namespaces of their own ingress too, for what it publishes; and for what has no network at all, which
+ * would have no way out otherwise.
+ */
 function networksOf(view: View, asked: Wanted): readonly NetworkId[] {
-  const published = asked.ports.some(({ mode }) => mode === 'ingress') && view.networks.has(ingressNetwork)
-  return [...new Set([...asked.networks.map(({ network }) => network), ...(published ? [ingressNetwork] : [])])]
+  const own = [...new Set(asked.networks.map(({ network }) => network))]
+  const hasNamespaces = view.members.get(view.self)?.record.value.dataplane === 'linux'
+  if (!hasNamespaces || !view.networks.has(ingressNetwork)) return own
+  return asked.ports.length > 0 || own.length === 0 ? [...own, ingressNetwork] : own
 }

@@ -11,6 +11,9 @@ import type { Member, View } from '../core/view.ts'
 import type { Wanted } from '../core/wanted.ts'
 import type { Attachment, AttachRequest, TaskPlan } from '../world.ts'
 
+/** Where Docker's containers find theirs; in a namespace of its own each task may have the same. */
+const taskResolver = '127.0.0.11:53'
+
 /** Throws a Fault ('invalid') for a template with an unknown field. */
 export function taskPlan(view: View, task: Task, asked: Wanted, attachment: Attachment): TaskPlan {
   const { id, value } = task
@@ -74,13 +77,15 @@ function contextOf(asked: Wanted, task: Task, member: Member | undefined, attach
 
 function ownEnvironment({ service, node, task }: TemplateContext, attachment: Attachment): Record<string, string> {
   const [first] = attachment.ports
+  const resolver = attachment.netns === undefined ? attachment.resolver : taskResolver
   return {
-    GRAPEVINE_ADDRESS: attachment.host,
+    // In a namespace of its own it is asked at several addresses, none of them anybody else's.
+    GRAPEVINE_ADDRESS: attachment.netns === undefined ? attachment.host : '0.0.0.0',
     GRAPEVINE_SERVICE: service.name,
     GRAPEVINE_SLOT: task.slot,
     GRAPEVINE_TASK: task.id,
     GRAPEVINE_NODE: node.hostname,
-    ...(attachment.resolver === undefined ? {} : { GRAPEVINE_DNS: attachment.resolver }),
+    ...(resolver === undefined ? {} : { GRAPEVINE_DNS: resolver }),
     ...(first === undefined ? {} : { PORT: String(first.actual) }),
     ...Object.fromEntries(attachment.ports.map(({ target, actual }) => [`PORT_${target}`, String(actual)])),
   }

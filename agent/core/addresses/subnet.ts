@@ -10,6 +10,9 @@ import { probe } from './probe.ts'
 const defaultPool = '10.0.0.0/8'
 const blockBits = 24
 
+/** Kept for published ports (ingress.ts), with room for 49,000 tasks: the last block of Docker's pool. */
+export const ingressSubnet: Subnet = { base: (10 * 256 + 255) * 65_536, bits: 16, size: 65_536 }
+
 /** Undefined when the pool has no free block. */
 export function chooseSubnet(
   view: View,
@@ -19,7 +22,7 @@ export function chooseSubnet(
   if (pool === undefined) return undefined
   const bits = Math.max(blockBits, pool.bits)
   const size = 2 ** (32 - bits)
-  const taken = [...view.networks.values()].flatMap(({ value }) => parseSubnet(value.subnet) ?? [])
+  const taken = [...subnetsIn(view), ingressSubnet]
   for (const block of probe(networkName, pool.size / size)) {
     const subnet: Subnet = { base: pool.base + block * size, bits, size }
     if (!taken.some((other) => overlap(other, subnet))) {
@@ -27,6 +30,11 @@ export function chooseSubnet(
     }
   }
   return undefined
+}
+
+/** Of all networks that have one. */
+export function subnetsIn(view: View): readonly Subnet[] {
+  return [...view.networks.values()].flatMap(({ value }) => parseSubnet(value.subnet) ?? [])
 }
 
 /** The first address of a subnet, Docker's habit. */

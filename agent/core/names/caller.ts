@@ -2,6 +2,7 @@
  * Who asks: the networks of a task, with their names and tables, as the resolver sees them.
  */
 import type { NetworkId, TaskId } from '../../../protocol/ids.ts'
+import { ingressNetwork } from '../../../protocol/model.ts'
 import type { View } from '../view.ts'
 import { wanted } from '../wanted.ts'
 import type { Caller, CallerNetwork } from './lookup.ts'
@@ -40,6 +41,8 @@ export function callerOf(task: TaskId, facts: NameFacts): Caller {
   const want = wanted(service)
   // The task's own networks: its service's spec may have moved on while it still runs.
   const attached = new Set(record.value.addresses.map((a) => a.network))
+  // Ports are published there; nobody is called by a name there.
+  attached.delete(ingressNetwork)
   const ordered = [...want.networks.map((n) => n.network).filter((n) => attached.has(n))]
   for (const network of [...attached].sort()) if (!ordered.includes(network)) ordered.push(network)
   return {

@@ -35,11 +35,13 @@ export function endpointSteps(situation: Situation, live: readonly Task[]): read
 
 /** What it was started on, and the ingress network while its service publishes there. */
 function networksOf({ view }: Situation, { id, value }: Task): readonly NetworkId[] {
-  const service = view.services.get(value.service)
-  const published = service?.value.ports.some(({ mode }) => mode === 'ingress') ?? false
+  const ports = view.services.get(value.service)?.value.ports
+  // One with an address on ingress does not bind its host-mode ports itself: its node forwards them to it.
+  const isForwarded = value.addresses.some(({ network }) => network === ingressNetwork)
+  const published = ports?.some(({ mode }) => mode === 'ingress' || isForwarded) ?? false
   const held = view.endpoints.get(ingressNetwork)?.has(id) ?? false
   const networks = value.addresses.map(({ network }) => network).filter((network) => network !== ingressNetwork)
-  return published || (service === undefined && held) ? [...networks, ingressNetwork] : networks
+  return published || (ports === undefined && held) ? [...networks, ingressNetwork] : networks
 }
 
 interface Place {
@@ -56,13 +58,16 @@ function endpoint({ view }: Situation, { task, local, network, held }: Place): E
   const asked = service === undefined ? undefined : wanted(service)
   const fits = asked?.template === value.template
   if (held === undefined && !fits) return undefined
+  const own = value.addresses.find((a) => a.network === network)?.address
+  const host = local.attached?.host ?? ''
   return {
     service: value.service,
     slot: value.slot,
     node: value.node,
     boot: value.boot,
-    address: value.addresses.find((a) => a.network === network)?.address ?? local.attached?.host ?? '',
-    host: local.attached?.host ?? '',
+    address: own ?? host,
+    // In a namespace of its own it is dialled at its address on that very network, so that it answers by the way it was asked.
+    host: local.attached?.netns === undefined ? host : (own ?? host),
     ports: local.attached?.ports.map((port) => ({ ...port })) ?? [],
     aliases: fits && asked !== undefined ? [...aliasesOn(asked, network)] : (held?.aliases ?? []),
     hostname: local.hostname,

@@ -18,6 +18,8 @@ export interface Local {
   readonly attached:
     | {
         readonly host: string
+        /** It has a network namespace of its own. */
+        readonly netns?: string | undefined
         readonly ports: readonly { readonly protocol: Protocol; readonly target: number; readonly actual: number }[]
       }
     | undefined

@@ -117,28 +117,3 @@ test('an agent that does not find itself among the members leaves its tasks alon
   expect(world.runningOf('web').map(({ node }) => node)).toContain('n1')
   expect(world.stops).toHaveLength(0)
 })
-
-test('a node holds the networks of its tasks while they run, and never asks to hold or drop ingress', async () => {
-  const world = await new FakeWorld(['n1']).start()
-  for (const [id, subnet] of [
-    ['ingress', '10.0.0.0/24'],
-    ['net', '10.0.1.0/24'],
-  ] as const) {
-    const value = {
-      spec: { Name: id },
-      created: { ms: 0, counter: 0, node: '' },
-      subnet,
-      gateway: subnet.replace('0/24', '1'),
-    }
-    world.write(world.node('n1'), { scope: 'cluster', kind: 'network', id, value })
-  }
-  const published = { target: 80, published: 8080, protocol: 'tcp', mode: 'ingress' } as const
-  world.createService('web', { networks: ['net'], ports: [published] })
-  await world.until(() => world.servingOf('web').length === 1)
-  expect(world.servingOf('web')[0]?.value.addresses.map(({ network }) => network)).toEqual(['net', 'ingress'])
-  expect(world.node('n1').held.networks).toEqual(['net'])
-  world.write(world.node('n1'), { scope: 'cluster', kind: 'service', id: 'web', value: null })
-  await world.until(() => world.node('n1').view.tasks.size === 0)
-  await world.run(100)
-  expect(world.node('n1').held.networks).toEqual([])
-})

@@ -364,12 +364,21 @@ export class FakeWorld {
 
   #dataplane(node: FakeNode): Pick<Dataplane, 'attach' | 'adopt' | 'detach' | 'accepts' | 'active'> {
     return {
-      attach: async ({ targets, fixed }) => ({
-        host: '127.0.0.1',
-        ports: targets.map((t) => ({ ...t, actual: fixed.get(t.target) ?? 40_000 + (this.#order++ % 20_000) })),
-        resolver: '127.0.0.1:53',
-        hostsFile: undefined,
-      }),
+      attach: async ({ task, networks, targets, fixed }) =>
+        node.view.members.get(node.id)?.record.value.dataplane === 'linux'
+          ? {
+              host: networks[0]?.address ?? '',
+              ports: targets.map((t) => ({ ...t, actual: t.target })),
+              resolver: '10.0.0.1:10100',
+              hostsFile: undefined,
+              netns: `/run/netns/${task}`,
+            }
+          : {
+              host: '127.0.0.1',
+              ports: targets.map((t) => ({ ...t, actual: fixed.get(t.target) ?? 40_000 + (this.#order++ % 20_000) })),
+              resolver: '127.0.0.1:53',
+              hostsFile: undefined,
+            },
       adopt: async () => {},
       detach: async () => {},
       active: (task) => this.flows.get(task)?.() ?? 0,
