@@ -4,7 +4,21 @@
  * Pure: the environment, the file and the machine are handed in. Every value and every relation between values is checked, and all that
  * is wrong is told in one message, because a person who repairs three things wants to start the agent once more, not three times.
  */
-import { isIP } from 'node:net'
+import {
+  type Check,
+  checkAddress,
+  checkApi,
+  checkEndpoint,
+  checkHost,
+  checkJoin,
+  checkLabel,
+  checkListen,
+  checkName,
+  checkServer,
+  checkSocket,
+  endpoint,
+  portOf,
+} from './config-values.ts'
 import { fault } from './fault.ts'
 import { type Preset, presets, type Times } from './presets.ts'
 
@@ -38,6 +52,8 @@ export interface TransportConfig {
 }
 
 export interface DataplaneConfig {
+  /** 'linux': network namespaces and nftables, for which the machine must be fit; 'auto': where it is; 'userspace': never. */
+  readonly kind: (typeof dataplanes)[number]
   /** Addresses on which published ports listen and tasks are reached; the first is told to tasks. Never a wildcard. */
   readonly addresses: readonly string[]
 }
@@ -52,6 +68,16 @@ export interface DnsConfig {
 export interface ApiConfig {
   /** Path of the unix socket. */
   readonly socket: string
+  /** Where the API answers over TCP too, with the PEM files of its TLS: clients need a certificate that `ca` has signed. */
+  readonly tcp:
+    | {
+        readonly host: string
+        readonly port: number
+        readonly ca: string
+        readonly cert: string
+        readonly key: string
+      }
+    | undefined
   /** Where Prometheus may ask over TCP, beside the socket. */
   readonly metrics: { readonly host: string; readonly port: number } | undefined
 }
@@ -59,6 +85,8 @@ export interface ApiConfig {
 export interface LogConfig {
   readonly level: LogLevel
 }
+
+export const dataplanes = ['auto', 'linux', 'userspace'] as const
 
 export const logLevels = ['debug', 'info', 'warn', 'error'] as const
 export type LogLevel = (typeof logLevels)[number]
@@ -100,7 +128,12 @@ const keys = new Set([
   'label',
   'upstream-dns',
   'dns-port',
+  'api',
+  'tls-ca',
+  'tls-cert',
+  'tls-key',
   'metrics',
+  'dataplane',
   'preset',
   'log-level',
 ])
@@ -147,6 +180,7 @@ function build(read: Reader, { env, machine }: ConfigInput): AgentConfig {
       token: read.one('token'),
     },
     dataplane: {
+      kind: read.choice('dataplane', dataplanes) ?? 'userspace',
       addresses: orElse(addresses, [
         ...new Set([...(machine.routeAddress ? [machine.routeAddress] : []), '127.0.0.1']),
       ]),
@@ -156,13 +190,34 @@ function build(read: Reader, { env, machine }: ConfigInput): AgentConfig {
       upstream: undefinedIfEmpty(read.list('upstream-dns', checkServer)),
     },
     api: {
-      socket: (read.one('socket') ?? machine.socket).replace(/^unix:\/\//, ''),
+      socket: (read.one('socket', checkSocket) ?? machine.socket).replace(/^unix:\/\//, ''),
+      tcp: apiOverTcp(read),
       metrics: endpoint(read.one('metrics', checkEndpoint)),
     },
     log: { level: read.choice('log-level', logLevels) ?? 'info' },
     preset,
     times: presets[preset],
   }
+}
+
+/** The files of its TLS, each by its setting. */
+const tlsKeys = ['tls-ca', 'tls-cert', 'tls-key'] as const
+
+/** Without all three files there is no such API: an open one would hand this machine to whoever reaches it. */
+function apiOverTcp(read: Reader): ApiConfig['tcp'] {
+  const given = read.one('api')
+  const place = endpoint(read.one('api', checkApi)?.replace(/^tcp:\/\//, ''))
+  const [ca, cert, key] = tlsKeys.map((name) => read.one(name))
+  if (given === undefined && ca === undefined && cert === undefined && key === undefined) return undefined
+  const missing = [...(given === undefined ? ['api'] : []), ...tlsKeys.filter((name) => read.one(name) === undefined)]
+  if (missing.length > 0) {
+    const which = missing.map((name) => `--${name}`).join(', ')
+    read.problem(
+      `the API over TCP needs --api, --tls-ca, --tls-cert and --tls-key, of which ${which} ${missing.length === 1 ? 'is' : 'are'} missing`,
+    )
+  }
+  if (place === undefined || ca === undefined || cert === undefined || key === undefined) return undefined
+  return { ...place, ca, cert, key }
 }
 
 /** What two settings together may not be. */
@@ -186,9 +241,13 @@ function relations({ transport, api, dns }: AgentConfig): readonly string[] {
       taken.set(number, use)
     }
   }
-  const metrics = api.metrics?.port
-  if (metrics !== undefined && metrics !== 0 && taken.has(metrics))
-    problems.push(`--metrics has port ${metrics}, which is taken by ${taken.get(metrics)}`)
+  for (const [flag, port = 0] of [
+    ['--metrics', api.metrics?.port],
+    ['--api', api.tcp?.port],
+  ] as const) {
+    const other = port === 0 ? undefined : taken.get(port)
+    if (other !== undefined) problems.push(`${flag} has port ${port}, which is taken by ${other}`)
+  }
   for (const port of dns.ports)
     if (dns.ports.length === 1 && taken.has(port)) problems.push(`--dns-port ${port} is taken by ${taken.get(port)}`)
   return problems
@@ -234,14 +293,13 @@ function envName(key: string): string {
   return `GRAPEVINE_${key.toUpperCase().replaceAll('-', '_')}`
 }
 
-/** Says what is wrong with a value, as the rest of a sentence, or undefined. */
-type Check = (value: string) => string | undefined
-
 interface Reader {
   one(key: string, check?: Check): string | undefined
   list(key: string, check?: Check): readonly string[]
   whole(key: string, min: number, max: number): number | undefined
   choice<T extends string>(key: string, of: readonly T[]): T | undefined
+  /** What is wrong with several settings together. */
+  problem(sentence: string): void
 }
 
 /** Reads a key from the first source that has it. A wrong value is reported and counts as absent. */
@@ -260,6 +318,7 @@ function createReader(from: readonly Source[], problems: string[]): Reader {
   return {
     one,
     list,
+    problem: (sentence) => void problems.push(sentence),
     whole(key, min, max) {
       const value = one(key, (text) =>
         /^\d+$/.test(text) && Number(text) >= min && Number(text) <= max
@@ -284,79 +343,6 @@ function texts(value: unknown): readonly string[] {
     .split(',')
     .map((item) => item.trim())
     .filter((item) => item !== '')
-}
-
-function checkName(value: string): string | undefined {
-  return /^[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?$/.test(value)
-    ? undefined
-    : 'must be a host name: letters, digits and dashes, at most 63'
-}
-
-function checkLabel(value: string): string | undefined {
-  return /^[^=]+=/.test(value) ? undefined : 'must be key=value'
-}
-
-const multiaddr = /^\/(ip4|ip6|dns|dns4|dns6)\/([^/]+)\/tcp\/(\d{1,5})(\/p2p\/[A-Za-z0-9]+)?$/
-
-function checkMultiaddr(value: string): string | undefined {
-  const [, kind, host = '', port] = multiaddr.exec(value) ?? []
-  if (kind === undefined) return 'must be a multiaddr such as /ip4/192.0.2.1/tcp/7766 or /dns4/n1.example/tcp/7766'
-  if (kind === 'ip4' && isIP(host) !== 4) return `holds "${host}", which is no IPv4 address`
-  if (kind === 'ip6' && isIP(host) !== 6) return `holds "${host}", which is no IPv6 address`
-  return Number(port) > 65_535 ? `holds the port ${port}; ports end at 65535` : undefined
-}
-
-/** A multiaddr, or what people type: a host, with its port unless it is the default one. */
-function checkJoin(value: string): string | undefined {
-  if (value.startsWith('/')) return checkMultiaddr(value)
-  if (isIP(value) !== 0) return undefined
-  const [, v6, host = '', port = '1'] = /^(?:\[([^\]]+)\]|([a-zA-Z0-9._-]+))(?::(\d{1,5}))?$/.exec(value) ?? []
-  const isHost = v6 === undefined ? host !== '' && !/^[\d.]+$/.test(host) : isIP(v6) === 6
-  if (!isHost && isIP(host) !== 4) return 'must be a multiaddr such as /ip4/192.0.2.1/tcp/7766, or host:port'
-  return Number(port) > 65_535 ? `holds the port ${port}; ports end at 65535` : undefined
-}
-
-function checkListen(value: string): string | undefined {
-  const wrong = checkMultiaddr(value)
-  if (wrong !== undefined) return wrong
-  if (!/^\/ip[46]\//.test(value) || value.includes('/p2p/')) return 'must be an address of this machine: /ip4/…/tcp/…'
-  return portOf(value) === 65_535 ? 'leaves no port for the mesh, which takes the next one' : undefined
-}
-
-function checkAddress(value: string): string | undefined {
-  if (isIP(value) === 0) return 'must be an IP address'
-  return value === '0.0.0.0' || value === '::'
-    ? 'is a wildcard; name the addresses that published ports answer on'
-    : undefined
-}
-
-function checkHost(value: string): string | undefined {
-  if (value === '0.0.0.0' || value === '::') return 'is a wildcard, which nobody can dial'
-  return isIP(value) !== 0 || /^[a-zA-Z0-9]([a-zA-Z0-9.-]*[a-zA-Z0-9])?$/.test(value)
-    ? undefined
-    : 'must be an IP address or a host name'
-}
-
-function checkServer(value: string): string | undefined {
-  if (isIP(value) !== 0) return undefined
-  return isIP(endpoint(value)?.host ?? '') === 0 ? 'must be an IP address, with :port if it is not 53' : undefined
-}
-
-function checkEndpoint(value: string): string | undefined {
-  const parsed = endpoint(value)
-  return parsed === undefined || isIP(parsed.host) === 0
-    ? 'must be address:port, for instance 127.0.0.1:9090'
-    : undefined
-}
-
-/** `127.0.0.1:9090`, `[::1]:9090`. */
-function endpoint(value: string | undefined): { readonly host: string; readonly port: number } | undefined {
-  const [, host, port] = /^\[?([^\]]+?)\]?:(\d{1,5})$/.exec(value ?? '') ?? []
-  return host === undefined || Number(port) > 65_535 ? undefined : { host, port: Number(port) }
-}
-
-function portOf(listen: string): number {
-  return Number(multiaddr.exec(listen)?.[3] ?? 0)
 }
 
 /** The machine's name up to its first dot, in the form that node names have. */

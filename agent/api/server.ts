@@ -14,10 +14,20 @@ import type { ApiRequest, Reply } from './exchange.ts'
 import { relayedHeader, warningsHeader } from './headers.ts'
 import { apiVersion, createRouter } from './router.ts'
 import { routes } from './routes.ts'
+import { listenSecurely, type SecurePlace } from './secure.ts'
 import { listenOnSocket } from './socket.ts'
 import { statusOf } from './statuses.ts'
 
+export interface ApiPlaces {
+  /** Path of the unix socket. */
+  readonly socket: string
+  /** Over TCP too, with TLS certificates on both sides. */
+  readonly tcp?: SecurePlace | undefined
+}
+
 export interface ApiServer {
+  /** Where it answers over TCP. */
+  readonly tcpPort: number | undefined
   /** Serves one byte stream that speaks HTTP: what another agent relays over the mesh. */
   serve(stream: Duplex): void
   /** Stops to listen, ends open connections, removes the socket. */
@@ -30,11 +40,16 @@ const connectionsMax = 512
 const headersTimeoutMs = 10_000
 const requestTimeoutMs = 30_000
 
-/** Starts the API. Rejects with a Fault when the socket is taken by a live agent or cannot be made. */
-export async function createApiServer(context: ApiContext, options: { readonly socket: string }): Promise<ApiServer> {
+/** Starts the API. Rejects with a Fault when the socket is taken by a live agent or cannot be made, or TCP was asked for and cannot be had. */
+export async function createApiServer(context: ApiContext, places: ApiPlaces): Promise<ApiServer> {
   const server = createHttpServer(context)
-  await listenOnSocket(server, options.socket)
+  const secure = places.tcp === undefined ? undefined : await listenSecurely(server, places.tcp, context.log)
+  await listenOnSocket(server, places.socket).catch((error: unknown) => {
+    secure?.close()
+    throw error
+  })
   return {
+    tcpPort: secure?.port,
     serve: (stream) => {
       // A relayed stream that breaks must not take the agent down; http closes its side itself.
       stream.on('error', () => stream.destroy())
@@ -42,6 +57,7 @@ export async function createApiServer(context: ApiContext, options: { readonly s
     },
     close: () =>
       new Promise((resolve) => {
+        secure?.close()
         server.close(() => resolve())
         server.closeAllConnections()
       }),

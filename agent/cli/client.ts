@@ -1,16 +1,16 @@
 /**
- * Asks the agent: HTTP over its unix socket, JSON both ways, Docker's paths and those under /grapevine/.
+ * Asks the agent: HTTP over its unix socket (or over TCP, with certificates), JSON both ways, Docker's paths and those under /grapevine/.
  *
  * Turns every way of not being answered into a fault with the remedy. It never retries: what a write did is known only to the agent.
  */
-import { request as httpRequest, type IncomingMessage } from 'node:http'
+import { type ClientRequest, request as httpRequest, type IncomingMessage, type RequestOptions } from 'node:http'
 import { warningsHeader } from '../api/headers.ts'
 import { type Fault, fault } from '../fault.ts'
 
 export type Query = Readonly<Record<string, string | number | boolean | undefined>>
 
 export interface Client {
-  /** Path of the unix socket. */
+  /** Path of the unix socket, or `tcp://host:port`. */
   readonly socket: string
   get<T>(path: string, query?: Query): Promise<T>
   post<T>(path: string, body: unknown, query?: Query): Promise<T>
@@ -19,10 +19,16 @@ export interface Client {
   stream(path: string, query: Query, signal?: AbortSignal): Promise<IncomingMessage>
 }
 
-/** `warn` is told the warnings that came with an answer. */
-export function createClient(socket: string, warn: (sentences: readonly string[]) => void = () => {}): Client {
+export interface ClientOptions {
+  /** Is told the warnings that came with an answer. */
+  readonly warn?: (sentences: readonly string[]) => void
+  /** Folder of ca.pem, cert.pem and key.pem, for a socket of TCP. */
+  readonly certificates?: string
+}
+
+export function createClient(socket: string, { warn = () => {}, certificates }: ClientOptions = {}): Client {
   const json = async (method: string, path: string, query: Query, body?: unknown) => {
-    const response = await send({ socket, method, path, query, body })
+    const response = await send({ socket, certificates, method, path, query, body })
     warn(readWarnings(response.headers[warningsHeader]))
     const text = await readAll(response)
     if (text === '') return undefined
@@ -34,7 +40,8 @@ export function createClient(socket: string, warn: (sentences: readonly string[]
     get: (path, query = {}) => json('GET', path, query),
     post: (path, body, query = {}) => json('POST', path, query, body),
     delete: (path, query = {}) => json('DELETE', path, query),
-    stream: (path, query, signal) => send({ socket, method: 'GET', path, query, ...(signal ? { signal } : {}) }),
+    stream: (path, query, signal) =>
+      send({ socket, certificates, method: 'GET', path, query, ...(signal ? { signal } : {}) }),
   }
 }
 
@@ -43,6 +50,11 @@ export function socketPath(flag: string | undefined, env: Readonly<Record<string
   const given = flag ?? env.VINE_SOCKET
   if (given !== undefined && given !== '') return given.replace(/^unix:\/\//, '')
   return standardSocket(env, process.getuid?.() === 0)
+}
+
+/** Where the certificates of a socket of TCP lie: a folder of its own, Docker's, or Docker's standard one. */
+export function certificateFolder(env: Readonly<Record<string, string | undefined>>): string {
+  return env.VINE_CERT_PATH || env.DOCKER_CERT_PATH || `${env.HOME ?? ''}/.docker`
 }
 
 /** `/run/grapevine/vine.sock`; without root below XDG_RUNTIME_DIR, or /tmp where a login made none. */
@@ -58,6 +70,7 @@ export function filters(given: Readonly<Record<string, readonly string[]>>): str
 
 interface Request {
   readonly socket: string
+  readonly certificates: string | undefined
   readonly method: string
   readonly path: string
   readonly query: Query
@@ -72,29 +85,51 @@ async function send(what: Request): Promise<IncomingMessage> {
   throw refusal(status, await readAll(response))
 }
 
-function connect({ socket, method, path, query, body, signal }: Request): Promise<IncomingMessage> {
+async function connect({ socket, certificates, method, path, query, body, signal }: Request): Promise<IncomingMessage> {
   const search = new URLSearchParams()
   for (const [name, value] of Object.entries(query)) if (value !== undefined) search.set(name, String(value))
   const text = body === undefined ? undefined : JSON.stringify(body)
   const headers =
     text === undefined ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) }
   const question = search.size === 0 ? '' : `?${search}`
+  const what = { method, path: `${path}${question}`, headers, agent: false as const, ...(signal ? { signal } : {}) }
+  const secure = isTcp(socket) ? await import('./secure.ts') : undefined
+  const begin =
+    secure?.secureRequest(socket, certificates) ??
+    ((options: RequestOptions): ClientRequest => httpRequest({ ...options, socketPath: socket }))
   return new Promise((resolve, reject) => {
-    const request = httpRequest(
-      { socketPath: socket, method, path: `${path}${question}`, headers, agent: false, ...(signal ? { signal } : {}) },
-      resolve,
-    )
-    request.on('error', (error: NodeJS.ErrnoException) => reject(signal?.aborted ? error : unanswered(socket, error)))
+    const request = begin(what)
+    request.on('response', resolve)
+    request.on('error', (error: NodeJS.ErrnoException) => {
+      if (signal?.aborted) reject(error)
+      else reject(secure?.refusedBy(socket, error) ?? unanswered(socket, error))
+    })
     request.end(text)
   })
 }
 
+function isTcp(socket: string): boolean {
+  return socket.startsWith('tcp://')
+}
+
 /** Codes of a socket that nobody listens on. */
-const nobody = new Set(['ENOENT', 'ECONNREFUSED', 'ENOTSOCK', 'ENOTDIR'])
+const nobody = new Set([
+  'ENOENT',
+  'ECONNREFUSED',
+  'ENOTSOCK',
+  'ENOTDIR',
+  'ENOTFOUND',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'ETIMEDOUT',
+])
 
 function unanswered(socket: string, error: NodeJS.ErrnoException): Fault {
-  if (nobody.has(error.code ?? ''))
-    return fault('unavailable', `No agent answers at unix://${socket}`, 'Start one with: vine agent', error)
+  const where = isTcp(socket) ? socket : `unix://${socket}`
+  if (nobody.has(error.code ?? '')) {
+    const fix = isTcp(socket) ? 'See that its agent runs, with --api' : 'Start one with: vine agent'
+    return fault('unavailable', `No agent answers at ${where}`, fix, error)
+  }
   if (error.code === 'EACCES' || error.code === 'EPERM')
     return fault(
       'forbidden',
@@ -104,7 +139,7 @@ function unanswered(socket: string, error: NodeJS.ErrnoException): Fault {
     )
   return fault(
     'unavailable',
-    `The agent at unix://${socket} broke off: ${error.message}`,
+    `The agent at ${where} broke off: ${error.message}`,
     'See its log, and whether it still runs: vine status',
     error,
   )

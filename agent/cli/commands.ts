@@ -28,7 +28,16 @@ const agentFlags: readonly OptionDefinition[] = [
   { flags: '--label <key=value>', says: 'Label of this node, engine.labels.key in constraints', list: true },
   { flags: '--upstream-dns <ip>', says: 'Server for all other names (default those of /etc/resolv.conf)', list: true },
   { flags: '--dns-port <port>', says: 'Port of the resolver', standard: '53, else 10053' },
+  { flags: '--api <address>', says: 'Answer the API here too, such as 192.0.2.1:2376; needs the three files of TLS' },
+  { flags: '--tls-ca <path>', says: 'Authority that signs the certificates of the API clients (PEM)' },
+  { flags: '--tls-cert <path>', says: 'Certificate that the API shows them' },
+  { flags: '--tls-key <path>', says: 'Key of that certificate' },
   { flags: '--metrics <address>', says: 'Answer Prometheus here too, such as 127.0.0.1:9090' },
+  {
+    flags: '--dataplane <kind>',
+    says: 'Who forwards: the kernel (linux, as root), the agent, or the better that can be had (auto; default userspace)',
+    choices: ['auto', 'linux', 'userspace'],
+  },
   { flags: '--preset <preset>', says: 'All times together (default lan)', choices: ['local', 'lan', 'wan'] },
   { flags: '--log-level <level>', says: 'What is logged (default info)', choices: ['debug', 'info', 'warn', 'error'] },
   {

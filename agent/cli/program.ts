@@ -20,7 +20,7 @@ export interface HelpAsked {
 
 const socketOption: OptionDefinition = {
   flags: '--socket <path>',
-  says: "The agent's socket, else VINE_SOCKET, else the standard one",
+  says: "The agent's socket, or tcp://host:port; else VINE_SOCKET, else the standard one",
 }
 
 /** Parses the words after `vine`. Throws a UsageFault. */

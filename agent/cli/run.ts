@@ -5,7 +5,7 @@
  */
 import { readFileSync } from 'node:fs'
 import { Fault, reasonOf } from '../fault.ts'
-import { createClient, socketPath } from './client.ts'
+import { certificateFolder, createClient, socketPath } from './client.ts'
 import { commands } from './commands.ts'
 import { type GroupDefinition, text, type Warn } from './definition.ts'
 import { groups } from './groups.ts'
@@ -29,7 +29,8 @@ export async function run(words: readonly string[], io: Io): Promise<number> {
     }
     const action = await parsed.definition.load()
     const warn = warner(io)
-    const api = createClient(socketPath(text(parsed.options, 'socket'), io.env), warn)
+    const socket = socketPath(text(parsed.options, 'socket'), io.env)
+    const api = createClient(socket, { warn, certificates: certificateFolder(io.env) })
     return await action({ args: parsed.args, options: parsed.options, io, api, warn })
   } catch (error) {
     return tell(error, io)
@@ -46,7 +47,10 @@ function tellVersion(io: Io): number {
 /** What the completion scripts ask. */
 async function completeWords(words: readonly string[], io: Io): Promise<number> {
   const { complete } = await import('./completion/complete.ts')
-  return complete(words, { io, api: createClient(socketPath(undefined, io.env)) })
+  return complete(words, {
+    io,
+    api: createClient(socketPath(undefined, io.env), { certificates: certificateFolder(io.env) }),
+  })
 }
 
 /** Prints a fault for a person. Anything else is a defect of ours and keeps its stack. */

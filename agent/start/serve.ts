@@ -1,5 +1,6 @@
 /**
- * Opens what others ask this agent by: the API's socket, the same API for other agents over the mesh, and metrics over TCP.
+ * Opens what others ask this agent by: the API's socket, the same API over TCP with certificates and for other agents over the mesh, and
+ * metrics over TCP.
  */
 import { createServer, type Server } from 'node:http'
 import type { ApiContext } from '../api/context.ts'
@@ -15,10 +16,12 @@ export interface Serving {
 export async function serve(config: AgentConfig, context: ApiContext, mesh: Mesh): Promise<Serving> {
   const { metrics } = config.api
   const server = metrics === undefined ? undefined : await serveMetrics(metrics, context.metrics)
-  const api = await createApiServer(context, { socket: config.api.socket }).catch((error: unknown) => {
-    server?.close()
-    throw error
-  })
+  const api = await createApiServer(context, { socket: config.api.socket, tcp: config.api.tcp }).catch(
+    (error: unknown) => {
+      server?.close()
+      throw error
+    },
+  )
   mesh.onStream((stream) => api.serve(stream))
   return {
     async close() {

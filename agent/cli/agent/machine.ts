@@ -11,13 +11,15 @@ export function readMachine(env: Readonly<Record<string, string | undefined>>): 
   const route = defaultRouteInterface()
   // Without a default route, as on a network that leads nowhere else, its neighbours still reach the machine.
   const own = addresses.find(({ name }) => name === route) ?? addresses.find(isReachable)
+  const standard = standardSocket(env, isRoot)
   return {
     hostname: hostname(),
     isRoot,
     home: homedir(),
     routeAddress: own?.address,
     addresses: hostAddresses().map(({ address }) => address),
-    socket: env.VINE_SOCKET || standardSocket(env, isRoot),
+    // One of TCP is where a client asks another machine's agent.
+    socket: env.VINE_SOCKET?.startsWith('tcp://') ? standard : env.VINE_SOCKET || standard,
   }
 }
 

@@ -58,7 +58,12 @@ function flagsOf(options: Options): Readonly<Record<string, unknown>> {
     ...one('token', 'token'),
     ...one('name', 'name'),
     ...one('dnsPort', 'dns-port'),
+    ...one('api', 'api'),
+    ...one('tlsCa', 'tls-ca'),
+    ...one('tlsCert', 'tls-cert'),
+    ...one('tlsKey', 'tls-key'),
     ...one('metrics', 'metrics'),
+    ...one('dataplane', 'dataplane'),
     ...one('preset', 'preset'),
     ...one('logLevel', 'log-level'),
   }

@@ -43,7 +43,7 @@ describe('readConfig()', () => {
       transport: { listen: ['/ip4/0.0.0.0/tcp/7766'], advertise: [], join: [], token: undefined },
       dataplane: { addresses: ['192.0.2.7', '127.0.0.1'] },
       dns: { ports: [53, 10053], upstream: undefined },
-      api: { socket: machine.socket, metrics: undefined },
+      api: { socket: machine.socket, tcp: undefined, metrics: undefined },
       log: { level: 'info' },
       preset: 'lan',
     })
@@ -124,9 +124,39 @@ describe('readConfig()', () => {
     ['a label without a value', { label: ['a'] }, 'key=value'],
     ['a DNS server by name', { 'upstream-dns': ['dns.example'] }, 'IP address'],
     ['a wildcard to tell others', { advertise: ['0.0.0.0'] }, 'nobody can dial'],
+    [
+      'the API over TCP without TLS',
+      { api: ['127.0.0.1:2376'] },
+      'of which --tls-ca, --tls-cert, --tls-key are missing',
+    ],
+    [
+      'the API over TCP without its key',
+      { api: ['127.0.0.1:2376'], 'tls-ca': ['a'], 'tls-cert': ['b'] },
+      '--tls-key is missing',
+    ],
+    ['TLS for no API', { 'tls-ca': ['a'], 'tls-cert': ['b'], 'tls-key': ['c'] }, 'of which --api is missing'],
+    [
+      'the API without an address',
+      { api: ['2376'], 'tls-ca': ['a'], 'tls-cert': ['b'], 'tls-key': ['c'] },
+      'address:port',
+    ],
+    [
+      'the API on the mesh port',
+      { api: ['127.0.0.1:7767'], 'tls-ca': ['a'], 'tls-cert': ['b'], 'tls-key': ['c'] },
+      '--api has port 7767',
+    ],
+    ['a socket of TCP', { socket: ['tcp://127.0.0.1:2375'] }, 'take --api with --tls-ca, --tls-cert and --tls-key'],
     ['metrics without a port', { metrics: ['127.0.0.1'] }, 'address:port'],
   ])('%s is refused', (_what, flags, part) => {
     expect(refusal({ flags })).toContain(part)
+  })
+
+  test('the API over TCP is read from all three sources, with Docker’s tcp:// or without', () => {
+    const tcp = { host: '192.0.2.1', port: 2376, ca: '/ca', cert: '/cert', key: '/key' }
+    const file = { path: '/f', content: { 'tls-ca': '/ca' } }
+    const env = { GRAPEVINE_TLS_CERT: '/cert', GRAPEVINE_TLS_KEY: '/key' }
+    for (const api of ['192.0.2.1:2376', 'tcp://192.0.2.1:2376'])
+      expect(read({ flags: { api: [api] }, env, file }).api.tcp).toEqual(tcp)
   })
 
   test('one port on two addresses is no clash, nor are ports chosen by the system', () => {
