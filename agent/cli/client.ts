@@ -108,6 +108,11 @@ async function connect({ socket, certificates, method, path, query, body, signal
   })
 }
 
+/** As Docker writes it in a URL. */
+export function addressOf(socket: string): string {
+  return isTcp(socket) ? socket : `unix://${socket}`
+}
+
 function isTcp(socket: string): boolean {
   return socket.startsWith('tcp://')
 }
@@ -125,7 +130,7 @@ const nobody = new Set([
 ])
 
 function unanswered(socket: string, error: NodeJS.ErrnoException): Fault {
-  const where = isTcp(socket) ? socket : `unix://${socket}`
+  const where = addressOf(socket)
   if (nobody.has(error.code ?? '')) {
     const fix = isTcp(socket) ? 'See that its agent runs, with --api' : 'Start one with: vine agent'
     return fault('unavailable', `No agent answers at ${where}`, fix, error)
@@ -133,7 +138,7 @@ function unanswered(socket: string, error: NodeJS.ErrnoException): Fault {
   if (error.code === 'EACCES' || error.code === 'EPERM')
     return fault(
       'forbidden',
-      `You may not use the socket unix://${socket}`,
+      `You may not use the socket ${where}`,
       'Run vine as the user who started the agent, or as root',
       error,
     )

@@ -9,10 +9,14 @@ import { join } from 'node:path'
 import { type Fault, fault, reasonOf } from '../fault.ts'
 import { usage } from './usage.ts'
 
+/** Docker's port of TLS. */
+const portDefault = '2376'
+
 /** Begins requests to `tcp://host:port`. Throws a fault that names the file that is missing. */
 export function secureRequest(socket: string, folder = ''): (options: RequestOptions) => ClientRequest {
-  const [, v6, host = v6, port] = /^tcp:\/\/(?:\[([^\]]+)\]|([^:/]+)):(\d{1,5})\/?$/.exec(socket) ?? []
-  if (host === undefined) throw usage(`the socket ${socket} is none`, 'Write it as tcp://host:2376')
+  const [, v6, host = v6, port = portDefault] =
+    /^tcp:\/\/(?:\[([^\]]+)\]|([^:/]+))(?::(\d{1,5}))?\/?$/.exec(socket) ?? []
+  if (host === undefined) throw usage(`invalid socket "${socket}"`, 'Write it as tcp://host:2376')
   const files = { ca: read(folder, 'ca.pem'), cert: read(folder, 'cert.pem'), key: read(folder, 'key.pem') }
   return (options) => request({ ...options, ...files, host, port: Number(port) })
 }
@@ -37,7 +41,7 @@ function read(folder: string, name: string): Buffer {
   } catch (cause) {
     throw fault(
       'invalid',
-      `${path} cannot be read: ${reasonOf(cause)}`,
+      `${path} cannot be read: ${reasonOf(cause).replace(/, open .*$/, '')}`,
       'Name the folder of ca.pem, cert.pem and key.pem in VINE_CERT_PATH or DOCKER_CERT_PATH',
       cause,
     )

@@ -1,4 +1,5 @@
 /** What the facts of a machine mean for an agent: `ok`, or a sentence and a fix. Pure. */
+import { addressOf } from '../client.ts'
 import type { Finding } from '../grapevine.ts'
 import { bytesText } from '../wording.ts'
 
@@ -30,7 +31,9 @@ export function judge(facts: Facts): readonly Finding[] {
 }
 
 function agent({ agentRuns, socket }: Facts): Finding {
-  return agentRuns ? fine('agent') : wrong('agent', `none answers at unix://${socket}`, 'Start one with: vine agent')
+  return agentRuns
+    ? fine('agent')
+    : wrong('agent', `none answers at ${addressOf(socket)}`, 'Start one with: vine agent')
 }
 
 function ports({ agentRuns, port, portError, meshError }: Facts): Finding {

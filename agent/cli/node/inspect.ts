@@ -50,6 +50,7 @@ export function prettyNode({ ID, Spec, Description, Status, ManagerStatus, Creat
     ...plugins(Description?.Engine?.Plugins ?? []),
     `Engine Version:\t\t${Description?.Engine?.EngineVersion ?? ''}`,
     ...pairs(Description?.Engine?.Labels, 'Engine Labels:'),
+    ...dataplane(Description?.Dataplane),
   ].join('\n')
 }
 
@@ -58,4 +59,10 @@ function plugins(all: readonly Plugin[]): readonly string[] {
   const kinds = [...new Set(all.map(({ Type }) => Type ?? ''))].sort()
   const names = (kind: string) => all.flatMap(({ Type, Name }) => (Type === kind && Name ? [Name] : []))
   return kinds.length === 0 ? [] : ['Plugins:', ...kinds.map((kind) => ` ${kind}:\t\t${names(kind).join(', ')}`)]
+}
+
+/** Docker has no such line: only where there is something to tell. */
+function dataplane(told: NonNullable<Node['Description']>['Dataplane']): readonly string[] {
+  if (told === undefined || (told.Name === 'userspace' && told.Reason === undefined)) return []
+  return [`Data Plane:\t\t${told.Name}`, ...(told.Reason === undefined ? [] : [` Not linux:\t\t${told.Reason}`])]
 }
