@@ -1,0 +1,88 @@
+/**
+ * Decides which address of the overlay is where: neighbour and forwarding entries of this node, and the commands that change what is into what should be.
+ *
+ * Nothing is ever learned or flooded. A task of this node is reached through its cable. A task of another linux node is reached through that node's
+ * bridge: frames go to the node's hardware address, and it routes them on. A task of a userspace node has no entry; the nft table knows the way.
+ */
+import type { NetworkId, NodeId } from '../../../protocol/ids.ts'
+import type { Overlay } from '../../core/routes/overlay.ts'
+import type { TaskLinks } from './devices.ts'
+import { bridgeName, cableName, nodeMac, taskMac, tunnelName } from './names.ts'
+
+export interface Forwarding {
+  /** `<bridge> <address>` -> the hardware address that its frames go to. */
+  readonly neighbours: Map<string, string>
+  /** `<cable or tunnel> <hardware address>` -> the far end's address, or 'here'. */
+  readonly ports: Map<string, string>
+}
+
+/** Lines for `ip -batch` and `bridge -batch`. */
+export interface Lines {
+  readonly ip: readonly string[]
+  readonly bridge: readonly string[]
+}
+
+/** `networks`: those that are there. `tasks`: those of this node that have their cables. */
+export function forwardingOf(
+  overlay: Overlay,
+  here: { readonly self: NodeId; readonly tasks: Iterable<TaskLinks>; readonly networks: ReadonlySet<NetworkId> },
+): Forwarding {
+  const neighbours = new Map<string, string>()
+  const ports = new Map<string, string>()
+  const linux = new Map<NodeId, string>()
+  for (const { node, dataplane } of overlay.nodes) if (dataplane === 'linux') linux.set(node, nodeMac(node))
+  for (const network of here.networks) {
+    const tunnel = tunnelName(network)
+    for (const { node, address } of overlay.nodes) {
+      const mac = linux.get(node)
+      if (mac !== undefined) ports.set(`${tunnel} ${mac}`, address)
+    }
+  }
+  const bridges = new Map([...here.networks].map((network) => [network, bridgeName(network)]))
+  for (const { network, address, node } of overlay.places) {
+    const [bridge, mac] = [bridges.get(network), linux.get(node)]
+    if (bridge !== undefined && mac !== undefined && node !== here.self) neighbours.set(`${bridge} ${address}`, mac)
+  }
+  for (const { task, links } of here.tasks) {
+    for (const { network, address } of links) {
+      if (!here.networks.has(network)) continue
+      neighbours.set(`${bridgeName(network)} ${address}`, taskMac(task, network))
+      ports.set(`${cableName(task, network)} ${taskMac(task, network)}`, 'here')
+    }
+  }
+  return { neighbours, ports }
+}
+
+/** Old entries go first, so that an address that moves is never refused as taken. */
+export function difference(have: Forwarding, want: Forwarding): Lines {
+  const ip: string[] = []
+  const bridge: string[] = []
+  for (const key of have.neighbours.keys()) if (!want.neighbours.has(key)) ip.push(neighbourGone(key))
+  for (const key of have.ports.keys()) if (!want.ports.has(key)) bridge.push(...portGone(key))
+  for (const [key, mac] of want.neighbours) if (have.neighbours.get(key) !== mac) ip.push(neighbour(key, mac))
+  for (const [key, end] of want.ports) if (have.ports.get(key) !== end) bridge.push(...port(key, end))
+  return { ip, bridge }
+}
+
+function neighbour(key: string, mac: string): string {
+  const [bridge, address] = key.split(' ')
+  return `neighbour replace ${address} lladdr ${mac} dev ${bridge} nud permanent`
+}
+
+function neighbourGone(key: string): string {
+  const [bridge, address] = key.split(' ')
+  return `neighbour delete ${address} dev ${bridge}`
+}
+
+/** A tunnel needs two entries: by which port of the bridge, and to which machine from there. */
+function port(key: string, end: string): readonly string[] {
+  const [device, mac] = key.split(' ')
+  const byPort = `fdb replace ${mac} dev ${device} master static`
+  return end === 'here' ? [byPort] : [byPort, `fdb replace ${mac} dev ${device} dst ${end} self permanent`]
+}
+
+function portGone(key: string): readonly string[] {
+  const [device = '', mac] = key.split(' ')
+  const byPort = `fdb delete ${mac} dev ${device} master`
+  return device.startsWith('vx') ? [byPort, `fdb delete ${mac} dev ${device} self`] : [byPort]
+}

@@ -1,0 +1,136 @@
+/**
+ * Decides what one network is on this node: a bridge that answers at the network's gateway, and a tunnel to the other nodes as its port; the commands that
+ * make and remove them, and the sentence for what stands in their way. Pure.
+ *
+ * The ports of a bridge are isolated from each other, so that every frame between tasks passes the host, and neither learn nor flood. See
+ * ip-link(8), bridge(8).
+ */
+import type { NetworkId } from '../../../protocol/ids.ts'
+import { overlap, parseSubnet } from '../../core/addresses/ipv4.ts'
+import type { OverlayNetwork } from '../../core/routes/overlay.ts'
+import { bridgeName, tunnelName, tunnelNumber } from './names.ts'
+import type { Refusal } from './tools.ts'
+
+/** Bytes that the tunnel's headers take of a frame: IPv4 20, UDP 8, VXLAN 8, the inner Ethernet 14. */
+export const tunnelBytes = 50
+
+/** This machine, for all networks alike. */
+export interface Site {
+  readonly nodeMac: string
+  /** The near end of the tunnels. */
+  readonly underlay: string
+  readonly vxlanPort: number
+  /** Largest packet that the underlay carries. */
+  readonly pathMtu: number
+  /** The devices' group and the beginning of their alias. */
+  readonly group: number
+  readonly mark: string
+}
+
+export interface NetworkDevices {
+  readonly network: NetworkId
+  /** What people call the network. */
+  readonly name: string
+  readonly bridge: string
+  readonly tunnel: string
+  readonly subnet: string
+  readonly gateway: string
+  readonly mtu: number
+  /** On the bridge once all of it is made: says what was made, so that equal text means nothing to do. */
+  readonly alias: string
+}
+
+export function networkDevices(network: OverlayNetwork, site: Site): NetworkDevices {
+  const { id, name, subnet, gateway } = network
+  const mtu = mtuOf(network, site)
+  const alias = `grapevine:${site.mark} ${subnet} ${gateway} ${mtu} ${site.nodeMac} ${site.underlay}:${site.vxlanPort}`
+  return { network: id, name, bridge: bridgeName(id), tunnel: tunnelName(id), subnet, gateway, mtu, alias }
+}
+
+/** A network may ask for less than the path carries, never for more: larger packets would be lost without a word. */
+export function mtuOf(network: OverlayNetwork, site: Site): number {
+  return Math.min(network.mtu ?? Number.POSITIVE_INFINITY, site.pathMtu - tunnelBytes)
+}
+
+/** What a port of one of our bridges is, once it is one. */
+export function portLines(device: string, bridge: string): readonly string[] {
+  return [
+    `link set dev ${device} addrgenmode none`,
+    `link set dev ${device} master ${bridge} up`,
+    `link set dev ${device} type bridge_slave isolated on learning off flood off mcast_flood off bcast_flood off`,
+  ]
+}
+
+/** What of a network is there already. */
+export interface NetworkThere {
+  readonly bridge: boolean
+  readonly tunnel: boolean
+  /** Of tasks that are on it. */
+  readonly cables: readonly string[]
+}
+
+/** For `ip -batch`. Makes what is not there, and so again what differs; the alias comes last. */
+export function makeLines(devices: NetworkDevices, site: Site, there: NetworkThere): readonly string[] {
+  const { network, bridge, tunnel, subnet, gateway, mtu } = devices
+  const { group, nodeMac, underlay, vxlanPort } = site
+  const quiet = 'type bridge stp_state 0 forward_delay 0 mcast_snooping 0'
+  const number = `id ${tunnelNumber(network)} local ${underlay} dstport ${vxlanPort}`
+  return [
+    ...(there.tunnel ? [`link delete dev ${tunnel}`] : []),
+    ...(there.bridge ? [] : [`link add name ${bridge} group ${group} address ${nodeMac} mtu ${mtu} ${quiet}`]),
+    `link set dev ${bridge} addrgenmode none address ${nodeMac} mtu ${mtu}`,
+    `link add name ${tunnel} group ${group} mtu ${mtu} type vxlan ${number} nolearning`,
+    ...portLines(tunnel, bridge),
+    `link set dev ${bridge} up`,
+    `address flush dev ${bridge}`,
+    `address add ${gateway}/32 dev ${bridge}`,
+    `route replace ${subnet} dev ${bridge} scope link src ${gateway}`,
+    ...there.cables.flatMap((cable) => portLines(cable, bridge)),
+    `link set dev ${bridge} alias "${devices.alias}"`,
+  ]
+}
+
+export function removeLines(bridge: string): readonly string[] {
+  return [`link delete dev ${tunnelOf(bridge)}`, `link delete dev ${bridge}`]
+}
+
+/** A tunnel has its bridge's name but for a letter. */
+export function tunnelOf(bridge: string): string {
+  return bridge.replace(/^vb/, 'vx')
+}
+
+export interface HostRoute {
+  readonly dst: string
+  readonly dev: string
+}
+
+/**
+ * A route of this machine that leads to some of the same addresses. A network over it would take them away from whoever uses them now. Routes to
+ * more than a /8 are default routes in parts, as VPNs set them, and stand in nobody's way.
+ */
+export function clashingRoute(subnet: string, routes: readonly HostRoute[]): HostRoute | undefined {
+  const ours = parseSubnet(subnet)
+  return routes.find(({ dst }) => {
+    const theirs = parseSubnet(dst.includes('/') ? dst : `${dst}/32`)
+    return ours !== undefined && theirs !== undefined && theirs.bits >= 8 && overlap(ours, theirs)
+  })
+}
+
+/** Why a network is not on this node. */
+export const sentences = {
+  route: ({ name, subnet }: NetworkDevices, { dst, dev }: HostRoute) =>
+    `Network "${name}" cannot be on this node: its subnet ${subnet} overlaps the machine's route ${dst} dev ${dev}; create it with another --subnet`,
+  foreign: ({ name }: NetworkDevices, device: string) =>
+    `Network "${name}" cannot be on this node: the machine has a device ${device} that is not this agent's; remove it with: ip link delete ${device}`,
+  encrypted: ({ name }: NetworkDevices) =>
+    `Network "${name}" cannot be on this node: its data plane does not encrypt networks; create it without --opt encrypted`,
+  refused: ({ name, tunnel }: NetworkDevices, { line, why }: Refusal, { vxlanPort }: Site) => {
+    if (why === 'Address already in use') {
+      return `Network "${name}" cannot be on this node: UDP port ${vxlanPort} is taken by another program; stop it, or give all agents another VXLAN port`
+    }
+    if (why === 'File exists' && line.includes(tunnel)) {
+      return `Network "${name}" cannot be on this node: another device of the machine has its tunnel number; recreate it under another name`
+    }
+    return `Network "${name}" cannot be on this node: the kernel refused "${line}": ${why}`
+  },
+}
