@@ -75,14 +75,14 @@ interface Ran {
 }
 
 /** Where these programs are, also for an agent that an ordinary user's shell started as root. */
-const PATH = '/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin'
+export const toolFolders = ['/usr/local/sbin', '/usr/sbin', '/sbin', '/usr/local/bin', '/usr/bin', '/bin']
 
 /** 64 MB: `ip -j neigh` prints 90 bytes for each of at most some 100,000 addresses. */
 const OUTPUT_BYTES = 64 * 1024 * 1024
 
 function runTool(tool: Tool, words: readonly string[], input: string): Promise<Ran> {
   return new Promise((resolve) => {
-    const options = { env: { PATH, LC_ALL: 'C' }, maxBuffer: OUTPUT_BYTES, timeout: TOOL_MS }
+    const options = { env: { PATH: toolFolders.join(':'), LC_ALL: 'C' }, maxBuffer: OUTPUT_BYTES, timeout: TOOL_MS }
     const child = execFile(tool, words, options, (error, out, err) => {
       resolve({ failed: error === null ? undefined : reasonOf(error).split('\n')[0], out, err })
     })
