@@ -15,6 +15,7 @@ export interface Workload {
 const imagesOf: readonly string[] = [...Array<string>(8).fill('web'), 'slow', 'crashy', 'broken', 'stubborn', 'shaky']
 /** Each change costs every node a look at everything: what 100 tasks do not show, 500 do not either. */
 const [servicesMax, replicasMax] = [8, 12]
+const popular = 'popular'
 
 export function createWorkload(cluster: Cluster, operator: Operator, chance: Chance): Workload {
   const drained = new Set<string>()
@@ -22,7 +23,7 @@ export function createWorkload(cluster: Cluster, operator: Operator, chance: Cha
 
   function wish(agent: Agent): ServiceWish {
     const networks = [...agent.node!.view.networks.keys()].sort()
-    const name = chance.one(0.1) ? 'popular' : `s${++made}`
+    const name = chance.one(0.1) ? popular : `s${++made}`
     return {
       name,
       image: chance.pick(imagesOf),
@@ -37,7 +38,11 @@ export function createWorkload(cluster: Cluster, operator: Operator, chance: Cha
 
   const acts: Readonly<Record<string, (agent: Agent) => void>> = {
     createService(agent) {
-      if (agent.node!.view.services.size < servicesMax) operator.createService(agent, wish(agent))
+      if (agent.node!.view.services.size >= servicesMax) return
+      const asked = wish(agent)
+      operator.createService(agent, asked)
+      // What everybody wants is asked of two nodes at one moment; when both say yes, rules must end it.
+      if (asked.name === popular) operator.createService(chance.pick(cluster.taking()), asked)
     },
     removeService: (agent) => withService(agent, (id) => operator.removeService(agent, id)),
     scale: (agent) =>

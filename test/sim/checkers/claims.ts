@@ -5,6 +5,7 @@ import { clashing } from './expected.ts'
 export function oneHolderEach({ cluster, truth }: Watched): Checker {
   return {
     promise: 'one holder an address, name and port',
+    always: publishedOnce,
     finally() {
       const agent = cluster.taking()[0]
       if (agent === undefined) return undefined
@@ -36,6 +37,23 @@ export function oneHolderEach({ cluster, truth }: Watched): Checker {
       }
       return publishedAlike()
     },
+  }
+
+  /** Whatever a node knows, it gives a port to one service. */
+  function publishedOnce() {
+    for (const { dataplane, machine } of cluster.taking()) {
+      const holders = new Map<string, string>()
+      for (const { protocol, port, mode, service, name } of dataplane.routes()?.published ?? []) {
+        if (mode !== 'ingress') continue
+        const key = `${protocol}/${port}`
+        const holder = `${name} (${service.slice(0, 6)})`
+        const other = holders.get(key)
+        if (other !== undefined)
+          return finding(`${machine.name} publishes ${key} for ${other} and for ${holder}`, [machine])
+        holders.set(key, holder)
+      }
+    }
+    return undefined
   }
 
   /** Every node forwards a published port to the same tasks of the same service. */
