@@ -11,8 +11,12 @@ export async function missingForLinux(options: { readonly vxlanPort: number }): 
   if (!mayDo(NET_ADMIN) || !mayDo(SYS_ADMIN)) return 'the agent must run as root (CAP_NET_ADMIN and CAP_SYS_ADMIN)'
   const lacking = tools.find(([tool]) => !isInstalled(tool))
   if (lacking !== undefined) return `the program ${lacking[0]} is missing; install ${lacking[1]}`
-  if (isPortTaken(options.vxlanPort))
-    return `UDP port ${options.vxlanPort}, which VXLAN needs, is taken by another program`
+  // On any address. The kernel's own socket, for tunnels that exist, is no program's and serves more of them.
+  const holder = holderOf('udp', '::', options.vxlanPort)
+  if (holder !== undefined) {
+    const { program, pid } = holder
+    return `UDP port ${options.vxlanPort}, which VXLAN needs, is taken by another program (${program}, pid ${pid})`
+  }
   if (!mayWriteSettings()) return 'the agent may not write to /proc/sys/net; give its container --privileged'
   for (const { line, lack } of trials) {
     try {

@@ -15,14 +15,16 @@ export interface Launching {
   readonly taskDir: string
   readonly exitFile: string
   readonly hostsFile: string | undefined
+  readonly resolvFile: string | undefined
+  readonly netns: string | undefined
   readonly privacy: Privacy
 }
 
 export interface Launched {
   readonly shim: ChildProcess
   readonly running: Running
-  /** Whether the program has an /etc/hosts of its own. */
-  readonly ownHosts: boolean
+  /** Whether the program has all the files of its own that it should: /etc/hosts, /etc/resolv.conf. */
+  readonly ownFiles: boolean
 }
 
 const SHIM = fileURLToPath(new URL('./shim.sh', import.meta.url))
@@ -31,10 +33,11 @@ const SHIM = fileURLToPath(new URL('./shim.sh', import.meta.url))
 const HANDSHAKE_MS = 10_000
 
 export function launch(launching: Launching, clock: Clock): Promise<Launched> {
+  const { privacy, netns, exitFile, hostsFile = '', resolvFile = '' } = launching
   const [program = '', ...args] = [
-    ...shimPrefix(launching.privacy),
+    ...shimPrefix(privacy, netns),
     requireTool('sh', 'to start a task'),
-    ...[SHIM, launching.exitFile, launching.privacy === 'none' ? '' : (launching.hostsFile ?? '')],
+    ...[SHIM, exitFile, ...(privacy === 'none' ? ['', ''] : [hostsFile, resolvFile])],
   ]
   return new Promise((resolve, reject) => {
     const shim = begin(program, args, launching.taskDir)
@@ -52,7 +55,7 @@ export function launch(launching: Launching, clock: Clock): Promise<Launched> {
       if (running === undefined || over) return
       finish()
       shim.unref()
-      resolve({ shim, running, ownHosts: said.trimEnd().endsWith(' yes') })
+      resolve({ shim, running, ownFiles: said.trimEnd().endsWith(' yes') })
     })
 
     function refuse(why: string): void {

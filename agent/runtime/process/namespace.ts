@@ -3,19 +3,22 @@
  *
  * Root takes the namespace alone. Without root it needs a user namespace too, in which the shim is mapped to root so that it may mount, and the
  * program back to the agent's own user, as which it should see itself. Propagation is `slave`: what the host mounts later reaches the task (and
- * what it unmounts is let go), nothing of the task reaches the host. See unshare(1), user_namespaces(7).
+ * what it unmounts is let go), nothing of the task reaches the host. See unshare(1), user_namespaces(7). A network namespace that the data plane made for
+ * the task is entered before, by root.
  */
 import { execFile } from 'node:child_process'
-import { hostTool } from './program.ts'
+import { hostTool, requireTool } from './program.ts'
 
 /** How a private mount namespace is to be had; 'none': not at all. */
 export type Privacy = 'root' | 'user' | 'none'
 
-/** Words before the shim. Busybox's unshare knows these flags too, in the form for root. */
-export function shimPrefix(privacy: Privacy): readonly string[] {
+/** Words before the shim. Busybox's unshare knows these flags too, in the form for root. `netns`: path of the task's network. */
+export function shimPrefix(privacy: Privacy, netns?: string): readonly string[] {
+  const network =
+    netns === undefined ? [] : [requireTool('nsenter', "to enter a task's network"), `--net=${netns}`, '--']
   const unshare = hostTool('unshare')
-  if (privacy === 'none' || unshare === undefined) return []
-  return [unshare, privacy === 'root' ? '-m' : '-Urm', '--propagation', 'slave']
+  if (privacy === 'none' || unshare === undefined) return network
+  return [...network, unshare, privacy === 'root' ? '-m' : '-Urm', '--propagation', 'slave']
 }
 
 /** Words before the program, inside. */
@@ -28,11 +31,14 @@ export function programPrefix(
   return [unshare, '-U', `--map-user=${self.uid}`, `--map-group=${self.gid}`]
 }
 
-/** Words that lead another program into what the shim of this pid lives in. */
-export function enterPrefix(privacy: Privacy, shim: number): readonly string[] {
+/** Words that lead another program into what the shim of this pid lives in; into its network as it has it, whatever became of the path. */
+export function enterPrefix(privacy: Privacy, shim: number, netns?: string): readonly string[] {
   const nsenter = hostTool('nsenter')
-  if (privacy === 'none' || nsenter === undefined) return []
-  return [nsenter, '-t', String(shim), ...(privacy === 'user' ? ['-U', '--preserve-credentials'] : []), '-m', '--']
+  const network = netns === undefined ? [] : ['-n']
+  const mounts = privacy === 'none' ? [] : ['-m']
+  if (nsenter === undefined || (mounts.length === 0 && network.length === 0)) return []
+  const users = privacy === 'user' ? ['-U', '--preserve-credentials'] : []
+  return [nsenter, '-t', String(shim), ...users, ...network, ...mounts, '--']
 }
 
 /** Tries it once, whole: some kernels and containers forbid one part or another, and only trying tells. Takes a few milliseconds. */

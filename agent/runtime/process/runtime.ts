@@ -66,22 +66,24 @@ export function createProcessRuntime(options: ProcessRuntimeOptions): Runtime {
   }
 
   async function begin(plan: TaskPlan): Promise<number> {
-    const { hostsFile } = plan.attachment
-    if (hostsFile !== undefined) probed ??= probePrivacy(self)
-    const privacy = hostsFile === undefined ? 'none' : ((await probed) ?? 'none')
+    const { hostsFile, resolvFile, netns } = plan.attachment
+    const wanted = hostsFile !== undefined || resolvFile !== undefined
+    if (wanted) probed ??= probePrivacy(self)
+    const privacy = wanted ? ((await probed) ?? 'none') : 'none'
     const { kept, run, owner } = prepare(plan, { ambient, privacy, self, boot })
     state.create(kept, run, owner)
     const entry = supervisor.add(kept)
     const launched = await launch(
-      { taskDir: state.taskDir(plan.task), exitFile: state.exitFile(plan.task), hostsFile, privacy },
+      { taskDir: state.taskDir(plan.task), exitFile: state.exitFile(plan.task), hostsFile, resolvFile, netns, privacy },
       clock,
     )
     supervisor.began(entry, launched.running)
     launched.shim.once('exit', () => supervisor.settle(plan.task))
     // It may have ended already; whoever started it is told that it began, first.
     setImmediate(() => supervisor.settle(plan.task))
-    if (privacy !== 'none' && !launched.ownHosts) {
-      log.warn('a task runs without its names in /etc/hosts: they could not be bound there', { task: plan.name })
+    if (privacy !== 'none' && !launched.ownFiles) {
+      const files = resolvFile === undefined ? '/etc/hosts' : '/etc/hosts or /etc/resolv.conf'
+      log.warn(`a task runs without its names in ${files}: they could not be bound there`, { task: plan.name })
     }
     return launched.running.pid
   }
@@ -129,7 +131,11 @@ export function createProcessRuntime(options: ProcessRuntimeOptions): Runtime {
     async exec(task, argv, timeoutMs) {
       const { kept, running, exit } = known(task)
       if (running === undefined || exit !== undefined) throw fault('unavailable', `Task ${kept.plan.name} does not run`)
-      const words = [...enterPrefix(kept.privacy, running.shim), ...kept.userPrefix, ...argv]
+      const words = [
+        ...enterPrefix(kept.privacy, running.shim, kept.plan.attachment.netns),
+        ...kept.userPrefix,
+        ...argv,
+      ]
       return await runCommand({ argv: words, env: kept.env, dir: kept.dir, timeoutMs }, clock)
     },
     logs,

@@ -166,6 +166,8 @@ const keptSchema = z.object({
       ports: z.array(z.object({ protocol: z.enum(['tcp', 'udp']), target: z.number(), actual: z.number() })),
       resolver: orUndefined(z.string()),
       hostsFile: orUndefined(z.string()),
+      netns: orUndefined(z.string()),
+      resolvFile: orUndefined(z.string()),
     }),
   }),
   privacy: z.enum(['root', 'user', 'none']),
