@@ -150,7 +150,12 @@ async function takePart(parts: Parts, { node, control }: Opened, belonging: Belo
   const { cluster, certificate } = belonging
   await writeBelonging(parts.disk, belonging)
   const mesh = meshAddresses(config, control.listening(), edges.mesh.listening)
-  const facts = selfFacts(config, identity, { listen: control.listening(), mesh, certificate })
+  const facts = selfFacts(config, identity, {
+    listen: control.listening(),
+    mesh,
+    certificate,
+    dataplane: edges.chosen,
+  })
   const settings = { name: 'grapevine', created: node.view.stamp(), addressPool }
   await node.begin(facts, origin.isFounder ? settings : undefined)
   tellMesh(node.view, edges.mesh)

@@ -58,6 +58,8 @@ export const memberSchema = z.looseObject({
   version: z.string().max(64),
   runtimes: z.array(z.string().max(64)).max(8),
   dataplane: z.string().max(64),
+  /** Why it is not the linux data plane, though that was asked for where it can be had. */
+  dataplaneReason: shortText.optional(),
   /** Published ports that it cannot listen on, for `service ps` on every node. */
   problems: z
     .array(z.looseObject({ service: id, sentence: shortText }))

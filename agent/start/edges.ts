@@ -13,6 +13,7 @@ import { createProcessRuntime } from '../runtime/process/runtime.ts'
 import type { Identity } from '../trust/identity.ts'
 import type { Clock, Dataplane, Log, Mesh, Random, Runtime } from '../world.ts'
 import { meshMembersOf } from './admission.ts'
+import { type Chosen, chooseDataplane } from './dataplane.ts'
 import { createNames, type Names } from './names.ts'
 import { meshPlaces } from './reach.ts'
 import { createResolvers, usableDnsPort } from './resolvers.ts'
@@ -26,8 +27,11 @@ export interface Outside {
 export interface Edges {
   readonly mesh: Mesh
   readonly runtime: Runtime
+  /** What forwards in this process: all, or with the linux data plane what is left to it. */
   readonly forwarding: UserspaceDataplane
-  /** The same, with a resolver for each attached task: what the node is given. */
+  /** Which data plane was chosen. */
+  readonly chosen: Chosen
+  /** It, with a resolver for each attached task: what the node is given. */
   readonly dataplane: Dataplane
   readonly names: Names
   /** Port on which the resolvers of tasks answer. */
@@ -43,10 +47,13 @@ export async function openEdges(
   node: () => Node | undefined,
 ): Promise<Edges> {
   const { dataDir } = config.node
+  const chosen = await chooseDataplane(config)
+  const linux = chosen.kind === 'linux' ? await import('./linux.ts') : undefined
   const view = () => node()?.view
   const runtime = createProcessRuntime({ dir: join(dataDir, 'tasks'), ...outside })
   const mesh = await createMesh({ identity, listen: meshPlaces(config), members: meshMembersOf(view), ...outside })
-  const dnsPort = await usableDnsPort(config.dns.ports)
+  // In a namespace of its own a task asks at port 53, wherever the agent listens.
+  const dnsPort = linux === undefined ? await usableDnsPort(config.dns.ports) : 53
   const names = createNames({
     view,
     isReady: (network) => node()?.isReady(network) ?? false,
@@ -59,19 +66,25 @@ export async function openEdges(
     mesh,
     addresses: config.dataplane.addresses,
     resolverFor: (task) => resolvers.of(task),
-    hosts: { dir: join(dataDir, 'hosts'), namesFor: names.hostsOf },
+    hosts: {
+      dir: join(dataDir, 'hosts'),
+      namesFor: (task) => linux?.ownName(task, view()) ?? names.hostsOf(task),
+    },
     ...outside,
   })
+  const inner = (await linux?.openLinux({ config, identity, forwarding, outside, view })) ?? forwarding
+  const addresses = linux?.overlayAddresses(view) ?? forwarding
   return {
     mesh,
     runtime,
     forwarding,
-    dataplane: names.around(forwarding, resolvers),
+    chosen,
+    dataplane: names.around(inner, addresses, resolvers),
     names,
     dnsPort,
     async close() {
       await names.close()
-      await forwarding.close()
+      await inner.close()
       await mesh.close()
       await runtime.close()
     },

@@ -6,12 +6,13 @@
 import type { NetworkId, TaskId } from '../../protocol/ids.ts'
 import { conflicts } from '../core/conflicts.ts'
 import { callerOf, type NameFacts, nameFacts } from '../core/names/caller.ts'
+import type { Target } from '../core/names/table.ts'
 import type { View } from '../core/view.ts'
-import type { UserspaceDataplane } from '../dataplane/userspace/dataplane.ts'
 import type { HostName } from '../dataplane/userspace/hosts-files.ts'
 import { createResponder, type Responder } from '../dns/responder.ts'
 import { createDnsServer } from '../dns/server.ts'
 import { createUpstream, type UpstreamServer } from '../dns/upstream.ts'
+import { fault } from '../fault.ts'
 import type { Attachment, AttachRequest, Clock, Dataplane, Log, Random } from '../world.ts'
 import type { Resolvers } from './resolvers.ts'
 
@@ -24,12 +25,19 @@ export interface NamesOptions {
   readonly log: Log
 }
 
+/** By which addresses tasks of this node reach what names stand for, and back. */
+export interface Addresses {
+  addressOf(target: Target): string | undefined
+  /** 'unknown' for an address of ours that is not in use, undefined for others'. */
+  targetOf(address: string): Target | 'unknown' | undefined
+}
+
 export interface Names {
   readonly responder: Responder
-  /** Lines of a task's /etc/hosts. */
+  /** Every name that a task may ask for, for its /etc/hosts. */
   hostsOf(task: TaskId): readonly HostName[]
   /** The data plane, with a resolver for each attached task. */
-  around(dataplane: UserspaceDataplane, resolvers: Resolvers): Dataplane
+  around(dataplane: Dataplane, addresses: Addresses, resolvers: Resolvers): Dataplane
   close(): Promise<void>
 }
 
@@ -37,7 +45,7 @@ export interface Names {
 const hostNamesMax = 500
 
 export function createNames(options: NamesOptions): Names {
-  let dataplane: UserspaceDataplane | undefined
+  let addresses: Addresses | undefined
   let facts: NameFacts | undefined
   let factsRevision = -1
 
@@ -57,8 +65,8 @@ export function createNames(options: NamesOptions): Names {
       return known === undefined ? { networks: [], stack: undefined } : callerOf(task, known)
     },
     generation: () => options.view()?.revision ?? -1,
-    addressOf: (target) => dataplane?.addressOf(target),
-    targetOf: (address) => dataplane?.targetOf(address),
+    addressOf: (target) => addresses?.addressOf(target),
+    targetOf: (address) => addresses?.targetOf(address),
     upstream: createUpstream({ servers: options.upstream, clock: options.clock, random: options.random }),
     clock: options.clock,
     random: options.random,
@@ -80,14 +88,14 @@ export function createNames(options: NamesOptions): Names {
       for (const { table } of callerOf(task, known).networks) {
         for (const [name, [first]] of table) {
           const target = first?.targets[0]
-          const address = target === undefined ? undefined : dataplane?.addressOf(target)
+          const address = target === undefined ? undefined : addresses?.addressOf(target)
           if (address !== undefined && names.length < hostNamesMax) names.push({ name, address })
         }
       }
       return names
     },
-    around(inner, resolvers) {
-      dataplane = inner
+    around(inner, given, resolvers) {
+      addresses = given
       return {
         name: inner.name,
         async attach(request: AttachRequest) {
@@ -101,6 +109,8 @@ export function createNames(options: NamesOptions): Names {
           return attachment
         },
         async adopt(request: AttachRequest, attachment: Attachment) {
+          if ((attachment.netns !== undefined) !== (inner.name === 'linux'))
+            throw fault('unavailable', 'it was started on another data plane')
           if (attachment.resolver !== undefined) resolvers.adopt(request.task, attachment.resolver)
           await inner.adopt(request, attachment)
           await listen(request.task, attachment)

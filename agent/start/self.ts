@@ -6,6 +6,7 @@ import { arch, availableParallelism, platform, totalmem } from 'node:os'
 import type { AgentConfig } from '../config.ts'
 import type { SelfFacts } from '../node.ts'
 import type { Identity } from '../trust/identity.ts'
+import type { Chosen } from './dataplane.ts'
 
 /** Docker's words for what Node calls x64 and arm64 (GOARCH). */
 const architectures: Readonly<Record<string, string>> = { x64: 'amd64', arm64: 'arm64', ia32: '386', arm: 'arm' }
@@ -14,6 +15,7 @@ export interface Reachable {
   readonly listen: readonly string[]
   readonly mesh: readonly { readonly host: string; readonly port: number }[]
   readonly certificate: Uint8Array
+  readonly dataplane: Chosen
 }
 
 export function selfFacts(config: AgentConfig, identity: Identity, reachable: Reachable): SelfFacts {
@@ -29,7 +31,8 @@ export function selfFacts(config: AgentConfig, identity: Identity, reachable: Re
     resources: { nanoCpus: availableParallelism() * 1e9, memoryBytes: totalmem() },
     version: agentVersion,
     runtimes: ['process'],
-    dataplane: 'userspace',
+    dataplane: reachable.dataplane.kind,
+    ...(reachable.dataplane.reason === undefined ? {} : { dataplaneReason: reachable.dataplane.reason }),
     certificate: reachable.certificate,
   }
 }

@@ -32,6 +32,11 @@ export function renderNode(view: View, member: Member) {
         Plugins: [{ Type: 'Network', Name: 'overlay' }],
       },
       TLSInfo: {},
+      // No word of Docker's: who forwards on this node, and why not the kernel where that was asked for.
+      Dataplane: {
+        Name: value.dataplane,
+        ...(value.dataplaneReason === undefined ? {} : { Reason: value.dataplaneReason }),
+      },
     },
     Status: { State: isUp(member) ? 'ready' : 'down', Message: message[member.liveness], Addr: address },
     ManagerStatus: {

@@ -55,17 +55,22 @@ export class Attachments {
 
   /** Whether a task of this node answers at this very port, so that the agent must not. */
   servesItself(protocol: Protocol, port: number): boolean {
-    return this.all().some(({ attachment }) =>
+    return this.onNode().some(({ attachment }) =>
       attachment.ports.some((p) => p.protocol === protocol && p.actual === port),
     )
   }
 
+  /** Ports of a task in a namespace of its own are nobody else's matter. */
+  private onNode(): readonly Attached[] {
+    return this.all().filter(({ attachment }) => attachment.netns === undefined)
+  }
+
   private ports(): readonly number[] {
-    return this.all().flatMap(({ attachment }) => attachment.ports.map((p) => p.actual))
+    return this.onNode().flatMap(({ attachment }) => attachment.ports.map((p) => p.actual))
   }
 
   private demandFree(protocol: Protocol, host: string, port: number): void {
-    const own = this.all().find(({ attachment }) =>
+    const own = this.onNode().find(({ attachment }) =>
       attachment.ports.some((p) => p.protocol === protocol && p.actual === port),
     )
     if (own !== undefined) {

@@ -54,6 +54,8 @@ export interface UserspaceDataplane extends Dataplane {
   addressOf(target: AliasTarget): string | undefined
   /** What an address stands for; 'unknown' for one of ours that is not in use, undefined for others'. */
   targetOf(address: string): AliasTarget | 'unknown' | undefined
+  /** Path of a task's hosts file; undefined where tasks have none. */
+  hostsFileOf(task: TaskId): string | undefined
   /** Writes hosts files anew: call it when names have changed. `apply` does so too. */
   namesChanged(): void
   counters(): Counters
@@ -136,13 +138,11 @@ class Userspace implements UserspaceDataplane {
   }
 
   async detach(task: TaskId): Promise<void> {
-    const ports = this.attachments.get(task)?.attachment.ports ?? []
+    const before = this.routes.published.filter((r) => this.attachments.servesItself(r.protocol, r.port))
     this.attachments.delete(task)
     this.hostsFiles?.remove(task)
     // Where it served a published port itself, we do so again.
-    const served = this.routes.published.some((r) =>
-      ports.some((p) => p.protocol === r.protocol && p.actual === r.port),
-    )
+    const served = before.some((r) => !this.attachments.servesItself(r.protocol, r.port))
     if (served) await this.apply(this.routes)
   }
 
@@ -186,6 +186,10 @@ class Userspace implements UserspaceDataplane {
 
   targetOf(address: string): AliasTarget | 'unknown' | undefined {
     return this.aliases.targetOf(address)
+  }
+
+  hostsFileOf(task: TaskId): string | undefined {
+    return this.hostsFiles?.pathOf(task)
   }
 
   namesChanged(): void {
@@ -237,7 +241,7 @@ class Userspace implements UserspaceDataplane {
       host,
       ports: this.attachments.choosePorts(request, host),
       resolver: this.options.resolverFor(request.task),
-      hostsFile: this.hostsFiles?.pathOf(request.task),
+      hostsFile: this.hostsFileOf(request.task),
     }
     await this.adopt(request, attachment)
     return attachment

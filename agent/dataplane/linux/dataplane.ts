@@ -1,0 +1,225 @@
+/**
+ * The data plane that leaves forwarding to the kernel: tasks in network namespaces, networks of its own, one nft table (design.md 8, "linux").
+ *
+ * Puts devices.ts and firewall.ts together and knows which tasks are here. It contains a data plane in user space, which keeps what the kernel's way
+ * leaves over: listeners that reserve published ports and serve 127.0.0.1, flows that userspace nodes send to tasks here, hosts files, the ledger.
+ */
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { NodeId, TaskId } from '../../../protocol/ids.ts'
+import type { Overlay } from '../../core/routes/overlay.ts'
+import type { Routes } from '../../core/routes/types.ts'
+import { fault } from '../../fault.ts'
+import type { ApplyProblem, Attachment, AttachRequest, Dataplane, Log } from '../../world.ts'
+import type { Devices, NetworkProblem, TaskLinks } from './devices.ts'
+import type { Firewall } from './firewall.ts'
+import { ResolverPorts } from './resolver-ports.ts'
+
+export interface LinuxOptions {
+  readonly self: NodeId
+  readonly devices: Devices
+  readonly firewall: Firewall
+  readonly forwarding: Contained
+  /** Ports that anything on this machine listens on. */
+  takenPorts(): ReadonlySet<number>
+  /** Own addresses on which published ports are served; the first is the one that other nodes reach. */
+  readonly addresses: readonly string[]
+  /** As the view has it now; undefined while this node is no member. */
+  overlay(): Overlay | undefined
+  /** Where to keep each task's resolv.conf. */
+  readonly dir: string
+  readonly log: Log
+}
+
+/** What is asked of the data plane in user space. */
+export interface Contained
+  extends Pick<Dataplane, 'adopt' | 'detach' | 'active' | 'apply' | 'onTrouble' | 'accepts' | 'close'> {
+  /** Path of a task's hosts file. */
+  hostsFileOf(task: TaskId): string | undefined
+}
+
+export interface LinuxDataplane extends Dataplane {
+  readonly name: 'linux'
+}
+
+/** One server, and dots mean nothing: a short name is asked as it is (Docker's file in a container). */
+const resolvConf = 'nameserver 127.0.0.11\noptions ndots:0\n'
+
+export function createLinuxDataplane(options: LinuxOptions): LinuxDataplane {
+  return new Linux(options)
+}
+
+interface Local {
+  readonly links: TaskLinks
+  readonly request: AttachRequest
+}
+
+class Linux implements LinuxDataplane {
+  readonly name = 'linux'
+  private readonly options: LinuxOptions
+  private readonly ports = new ResolverPorts()
+  private readonly locals = new Map<TaskId, Local>()
+  private routes: Routes | undefined
+  private running: Promise<void> | undefined
+  private next: Promise<void> | undefined
+
+  constructor(options: LinuxOptions) {
+    this.options = options
+  }
+
+  async attach(request: AttachRequest): Promise<Attachment> {
+    const overlay = this.overlayOf(request)
+    const [first] = request.networks
+    const gateway = overlay.networks.find(({ id }) => id === first?.network)?.gateway
+    if (first === undefined || gateway === undefined)
+      throw fault('unavailable', 'The task has no address on any network of this node')
+    const taken = this.options.takenPorts()
+    const port = this.ports.choose(request.task, (candidate) => taken.has(candidate))
+    const links = { task: request.task, links: request.networks, resolver: { host: gateway, port } }
+    try {
+      const netns = await this.connect(request, links, overlay)
+      const resolvFile = this.resolvFile(request.task)
+      mkdirSync(this.options.dir, { recursive: true })
+      writeFileSync(resolvFile, resolvConf)
+      const attachment: Attachment = {
+        host: first.address,
+        ports: request.targets.map(({ protocol, target }) => ({ protocol, target, actual: target })),
+        resolver: `${gateway}:${port}`,
+        hostsFile: this.options.forwarding.hostsFileOf(request.task),
+        netns,
+        resolvFile,
+      }
+      await this.options.forwarding.adopt(request, attachment)
+      return attachment
+    } catch (thrown) {
+      await this.detach(request.task)
+      throw thrown
+    }
+  }
+
+  async adopt(request: AttachRequest, attachment: Attachment): Promise<void> {
+    const [host = '', port] = attachment.resolver?.split(':') ?? []
+    this.ports.adopt(request.task, Number(port))
+    const links = { task: request.task, links: request.networks, resolver: { host, port: Number(port) } }
+    await this.connect(request, links, this.overlayOf(request))
+    await this.options.forwarding.adopt(request, attachment)
+  }
+
+  async detach(task: TaskId): Promise<void> {
+    const { devices, forwarding } = this.options
+    await forwarding.detach(task)
+    this.locals.delete(task)
+    this.ports.release(task)
+    rmSync(this.resolvFile(task), { force: true })
+    await devices.removeTask(task)
+    await this.program()
+  }
+
+  active(task: TaskId): number {
+    return this.options.forwarding.active(task)
+  }
+
+  async apply(routes: Routes): Promise<readonly ApplyProblem[]> {
+    const { forwarding, devices } = this.options
+    this.routes = routes
+    const listening = forwarding.apply(inUserspace(routes))
+    const { overlay } = routes
+    // Not a member yet: what an earlier run left in the kernel goes on.
+    if (overlay === undefined) return await listening
+    const [problems, failed] = await Promise.all([listening, devices.apply(overlay, this.links()), this.program()])
+    return [...problems, ...failed.flatMap((problem) => this.told(problem))]
+  }
+
+  onTrouble(listener: (task: TaskId, why: 'refused' | 'timeout') => void): void {
+    this.options.forwarding.onTrouble(listener)
+  }
+
+  /** From the node's own namespace, through which every client comes too. */
+  accepts(host: string, port: number, timeoutMs: number): Promise<boolean> {
+    return this.options.forwarding.accepts(host, port, timeoutMs)
+  }
+
+  /** The kernel goes on forwarding to tasks that stay; without any, nothing of ours does. */
+  async close(): Promise<void> {
+    await this.running
+    await this.options.firewall.close()
+    await this.options.forwarding.close()
+  }
+
+  private overlayOf(request: AttachRequest): Overlay {
+    const overlay = this.options.overlay()
+    if (overlay === undefined) throw fault('unavailable', 'This node does not take part yet')
+    const missing = request.networks.find(({ network }) => !overlay.networks.some(({ id }) => id === network))
+    if (missing !== undefined) throw fault('unavailable', `Network ${missing.network} is not known here`)
+    return overlay
+  }
+
+  /** Namespace, cables and rules. Resolves to the namespace's path. */
+  private async connect(request: AttachRequest, links: TaskLinks, overlay: Overlay): Promise<string> {
+    this.locals.set(request.task, { links, request })
+    // Its networks may be newer than the last table.
+    if (this.routes !== undefined) this.routes = { ...this.routes, overlay }
+    const { netns } = await this.options.devices.createTask(links, overlay)
+    await this.program()
+    return netns
+  }
+
+  /** The table as routes and tasks are now; calls that come while one is under way share the next. */
+  private program(): Promise<void> {
+    if (this.running === undefined) {
+      this.running = this.programNow().finally(() => {
+        this.running = undefined
+      })
+      return this.running
+    }
+    this.next ??= this.running
+      .catch(() => {})
+      .then(() => {
+        this.next = undefined
+        return this.program()
+      })
+    return this.next
+  }
+
+  private async programNow(): Promise<void> {
+    const { self, addresses, firewall } = this.options
+    const { routes } = this
+    if (routes?.overlay === undefined) return
+    await firewall.apply({
+      self,
+      routes: inKernel(routes),
+      underlay: addresses[0] ?? '',
+      addresses,
+      local: this.links(),
+    })
+  }
+
+  private links(): readonly TaskLinks[] {
+    return [...this.locals.values()].map(({ links }) => links).sort((a, b) => (a.task < b.task ? -1 : 1))
+  }
+
+  /** A network that cannot be made here is told at each service that has a task on it here. */
+  private told({ network, sentence }: NetworkProblem): readonly ApplyProblem[] {
+    const services = new Set(
+      [...this.locals.values()]
+        .filter(({ links }) => links.links.some((link) => link.network === network))
+        .map(({ request }) => request.service),
+    )
+    if (services.size === 0) this.options.log.warn('A network cannot be made here', { network, reason: sentence })
+    return [...services].sort().map((service) => ({ protocol: 'tcp', port: 0, service, sentence }))
+  }
+
+  private resolvFile(task: TaskId): string {
+    return join(this.options.dir, `${task}.resolv`)
+  }
+}
+
+/** A PROXY header is written by a program: such a port is answered by its listener on each node. */
+function inKernel(routes: Routes): Routes {
+  return { ...routes, published: routes.published.filter(({ options }) => !options.proxyProtocol) }
+}
+
+/** SCTP is the kernel's alone: Node has no sockets for it. */
+function inUserspace(routes: Routes): Routes {
+  return { ...routes, published: routes.published.filter(({ protocol }) => protocol !== 'sctp') }
+}

@@ -1,0 +1,34 @@
+/**
+ * Which data plane this agent runs: the one that was asked for, if this machine is fit for it.
+ */
+import type { AgentConfig } from '../config.ts'
+import { fault } from '../fault.ts'
+
+export interface Chosen {
+  readonly kind: 'userspace' | 'linux'
+  /** Why it is not linux, where `auto` was asked for. */
+  readonly reason?: string
+}
+
+/** VXLAN's own (RFC 7348). */
+export const vxlanPort = 4789
+
+/** Throws 'unsupported' where linux was asked for and cannot be. */
+export async function chooseDataplane({ dataplane: { kind, addresses } }: AgentConfig): Promise<Chosen> {
+  if (kind === 'userspace') return { kind }
+  const { missingForLinux } = await import('../dataplane/linux/probe.ts')
+  const reason = unreachable(addresses[0]) ?? (await missingForLinux({ vxlanPort }))
+  if (reason === undefined) return { kind: 'linux' }
+  if (kind === 'auto') return { kind: 'userspace', reason }
+  throw fault(
+    'unsupported',
+    `The linux data plane is not possible here: ${reason}`,
+    'Mend that, or start the agent with --dataplane auto',
+  )
+}
+
+/** Other nodes send to the first address. */
+function unreachable(address = ''): string | undefined {
+  if (!/^127\./.test(address)) return undefined
+  return `no other node can reach the first --address, ${address}`
+}

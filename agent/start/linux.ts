@@ -1,0 +1,83 @@
+/**
+ * The linux data plane put together, loaded only where it is chosen: devices, firewall, and what names stand for on it.
+ */
+import { join } from 'node:path'
+import type { AgentConfig } from '../config.ts'
+import { overlayAddressOf, overlayTargetOf } from '../core/names/overlay.ts'
+import { overlay } from '../core/routes/overlay.ts'
+import type { View } from '../core/view.ts'
+import { createLinuxDataplane } from '../dataplane/linux/dataplane.ts'
+import { createDevices } from '../dataplane/linux/devices.ts'
+
+const createFirewall = async (_: unknown) => ({
+  apply: async () => {},
+  close: async () => {},
+  counters: () => ({ restored: 0, rewrites: 0, udpForgotten: 0 }),
+})
+
+import { markOf } from '../dataplane/linux/names.ts'
+import type { UserspaceDataplane } from '../dataplane/userspace/dataplane.ts'
+import { takenPorts } from '../dataplane/userspace/holders.ts'
+import type { HostName } from '../dataplane/userspace/hosts-files.ts'
+import type { Identity } from '../trust/identity.ts'
+import type { Dataplane } from '../world.ts'
+import { vxlanPort } from './dataplane.ts'
+import type { Outside } from './edges.ts'
+import type { Addresses } from './names.ts'
+
+export interface LinuxParts {
+  readonly config: AgentConfig
+  readonly identity: Identity
+  readonly forwarding: UserspaceDataplane
+  readonly outside: Outside
+  view(): View | undefined
+}
+
+export async function openLinux({ config, identity, forwarding, outside, view }: LinuxParts): Promise<Dataplane> {
+  const { addresses } = config.dataplane
+  const self = identity.nodeId
+  const { log, clock } = outside
+  const mark = markOf(config.node.dataDir)
+  const devices = await createDevices({ self, underlay: addresses[0] ?? '', vxlanPort, mark, log })
+  const firewall = await createFirewall({
+    clock,
+    log,
+    onRestored: () => log.warn('the nft table of the agent had been flushed by another program; it is whole again'),
+  })
+  return createLinuxDataplane({
+    self,
+    devices,
+    firewall,
+    forwarding,
+    takenPorts: () => new Set([...takenPorts('udp'), ...takenPorts('tcp')]),
+    addresses,
+    overlay() {
+      const now = view()
+      return now === undefined ? undefined : overlay(now, self)
+    },
+    dir: join(config.node.dataDir, 'hosts'),
+    log,
+  })
+}
+
+/** Names of tasks with namespaces of their own: VIPs and their own addresses. */
+export function overlayAddresses(view: () => View | undefined): Addresses {
+  return {
+    addressOf(target) {
+      const now = view()
+      return now === undefined ? undefined : overlayAddressOf(target, now)
+    },
+    targetOf(address) {
+      const now = view()
+      return now === undefined ? undefined : overlayTargetOf(address, now)
+    },
+  }
+}
+
+/** What Docker writes into a container's hosts file: its own name. All others are the resolver's, so that they are balanced and never stale. */
+export function ownName(task: string, view: View | undefined): readonly HostName[] {
+  const address = view?.tasks.get(task)?.value.addresses[0]
+  if (view === undefined || address === undefined) return []
+  const hostname = view.endpoints.get(address.network)?.get(task)?.value.hostname || task.slice(0, 12)
+  return [{ name: hostname, address: address.address }]
+}

@@ -1,0 +1,166 @@
+// The linux data plane as a whole, over devices and a firewall that only write down what they are told.
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import type { Overlay } from '../../../agent/core/routes/overlay.ts'
+import type { Routes } from '../../../agent/core/routes/types.ts'
+import { type Contained, createLinuxDataplane, type LinuxDataplane } from '../../../agent/dataplane/linux/dataplane.ts'
+import type { Devices, TaskLinks } from '../../../agent/dataplane/linux/devices.ts'
+import type { Firewall, FirewallInput } from '../../../agent/dataplane/linux/firewall.ts'
+import { Fault } from '../../../agent/fault.ts'
+import type { Attachment, AttachRequest, Log } from '../../../agent/world.ts'
+
+const network = (id: string, second: number) => ({
+  id,
+  name: id,
+  subnet: `10.${second}.0.0/16`,
+  gateway: `10.${second}.0.1`,
+  internal: false,
+  encrypted: false,
+  mtu: undefined,
+})
+const overlay: Overlay = { networks: [network('ingress', 255), network('net', 9)], nodes: [], places: [] }
+const routes: Routes = { revision: 1, published: [], services: [], tasks: [], overlay }
+const request = (task: string): AttachRequest => ({
+  task,
+  service: 'web',
+  serviceName: 'web',
+  slot: '1',
+  networks: [
+    { network: 'net', address: '10.9.64.2' },
+    { network: 'ingress', address: '10.255.64.2' },
+  ],
+  targets: [{ protocol: 'tcp', target: 80 }],
+  fixed: new Map([[80, 8080]]),
+})
+
+let dir: string
+let made: Map<string, TaskLinks>
+let programmed: FirewallInput[]
+let forwarded: Map<string, Attachment>
+let refusal: string | undefined
+let plane: LinuxDataplane
+let holdFirewall: Promise<void>
+
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'gv-linux-'))
+  made = new Map()
+  programmed = []
+  forwarded = new Map()
+  refusal = undefined
+  holdFirewall = Promise.resolve()
+  const devices: Devices = {
+    apply: async () => (refusal === undefined ? [] : [{ network: 'net', sentence: refusal }]),
+    async createTask(links) {
+      if (refusal !== undefined) throw new Fault('unavailable', refusal)
+      made.set(links.task, links)
+      return { netns: `/run/netns/gv-${links.task}` }
+    },
+    removeTask: async (task) => void made.delete(task),
+    bridgeOf: (id) => `vb${id}`,
+  }
+  const firewall: Firewall = {
+    async apply(input) {
+      await holdFirewall
+      programmed.push(input)
+    },
+    close: async () => {},
+    counters: () => ({ restored: 0, rewrites: 0, udpForgotten: 0 }),
+  }
+  const forwarding: Contained = {
+    adopt: async (asked: AttachRequest, attachment: Attachment) => void forwarded.set(asked.task, attachment),
+    detach: async (task: string) => void forwarded.delete(task),
+    apply: async () => [],
+    active: () => 0,
+    accepts: async () => true,
+    onTrouble: () => {},
+    close: async () => {},
+    hostsFileOf: (task: string) => join(dir, `${task}.hosts`),
+  }
+  const quiet = () => {}
+  const log: Log = { debug: quiet, info: quiet, warn: quiet, error: quiet }
+  const addresses = ['192.0.2.1', '127.0.0.1']
+  plane = createLinuxDataplane({
+    self: 'n1',
+    devices,
+    firewall,
+    forwarding,
+    takenPorts: () => new Set(),
+    addresses,
+    overlay: () => overlay,
+    dir,
+    log,
+  })
+})
+
+afterEach(() => rmSync(dir, { recursive: true }))
+
+test('a task serves its target ports at its own address, asks 127.0.0.11, and is known to the firewall before it starts', async () => {
+  await plane.apply(routes)
+  const attachment = await plane.attach(request('t1'))
+  const [host, port] = attachment.resolver?.split(':') ?? []
+  expect(attachment).toMatchObject({
+    host: '10.9.64.2',
+    ports: [{ protocol: 'tcp', target: 80, actual: 80 }],
+    netns: '/run/netns/gv-t1',
+  })
+  expect(host).toBe('10.9.0.1')
+  expect(readFileSync(attachment.resolvFile ?? '', 'utf8')).toBe('nameserver 127.0.0.11\noptions ndots:0\n')
+  expect(programmed.at(-1)?.local).toEqual([
+    { task: 't1', links: request('t1').networks, resolver: { host: '10.9.0.1', port: Number(port) } },
+  ])
+  expect(forwarded.get('t1')).toEqual(attachment)
+})
+
+test('two tasks never share a resolver port, and an adopted one keeps its own', async () => {
+  await plane.apply(routes)
+  const first = await plane.attach(request('t1'))
+  const second = await plane.attach(request('t2'))
+  expect(second.resolver).not.toBe(first.resolver)
+  await plane.adopt(request('t3'), { ...first, resolver: '10.9.0.1:12345' })
+  expect(made.get('t3')?.resolver).toEqual({ host: '10.9.0.1', port: 12_345 })
+})
+
+test('a task whose network cannot be made leaves nothing behind, and the reason is told', async () => {
+  await plane.apply(routes)
+  refusal = 'subnet 10.9.0.0/16 overlaps a route of this machine'
+  await expect(plane.attach(request('t1'))).rejects.toThrow(refusal)
+  expect(made.size).toBe(0)
+  expect(forwarded.size).toBe(0)
+  expect(programmed.at(-1)?.local).toEqual([])
+})
+
+test('a network that fails is told at each service that has a task on it here', async () => {
+  await plane.apply(routes)
+  await plane.attach(request('t1'))
+  refusal = 'VXLAN port 4789 is taken'
+  expect(await plane.apply(routes)).toEqual([{ protocol: 'tcp', port: 0, service: 'web', sentence: refusal }])
+})
+
+test('a detached task is gone from kernel, table and disk', async () => {
+  await plane.apply(routes)
+  const { resolvFile = '' } = await plane.attach(request('t1'))
+  await plane.detach('t1')
+  expect(made.size + forwarded.size).toBe(0)
+  expect(programmed.at(-1)?.local).toEqual([])
+  expect(existsSync(resolvFile)).toBe(false)
+})
+
+test('changes that come while the table is being written are written once, together', async () => {
+  let release = () => {}
+  holdFirewall = new Promise((resolve) => {
+    release = resolve
+  })
+  const first = plane.apply(routes)
+  const others = [plane.apply({ ...routes, revision: 2 }), plane.apply({ ...routes, revision: 3 })]
+  release()
+  await Promise.all([first, ...others])
+  expect(programmed.map((input) => input.routes.revision)).toEqual([1, 3])
+})
+
+test('before this node is a member, what an earlier run left in the kernel is not touched', async () => {
+  const { overlay: _none, ...early } = routes
+  expect(await plane.apply(early)).toEqual([])
+  expect(programmed).toEqual([])
+})
