@@ -170,7 +170,8 @@ export const commands: readonly CommandDefinition[] = [
   {
     name: 'completion',
     says: 'Print the completion script of a shell',
-    about: 'Prints a script that completes commands, flags, and the names of services, networks and nodes.',
+    about:
+      'Prints a script that completes commands, flags, and the names of services, networks, nodes and tasks. In zsh, compinit comes before it.',
     args: '<shell>',
     options: [],
     examples: [

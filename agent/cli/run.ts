@@ -44,13 +44,13 @@ function tellVersion(io: Io): number {
   return exit.ok
 }
 
-/** What the completion scripts ask. */
+/** What the completion scripts ask: of the agent that the command line names. */
 async function completeWords(words: readonly string[], io: Io): Promise<number> {
   const { complete } = await import('./completion/complete.ts')
-  return complete(words, {
-    io,
-    api: createClient(socketPath(undefined, io.env), { certificates: certificateFolder(io.env) }),
-  })
+  const at = words.slice(0, -2).indexOf('--socket')
+  const rest = at < 0 ? words : words.toSpliced(at, 2)
+  const socket = socketPath(at < 0 ? undefined : words[at + 1], io.env)
+  return complete(rest, { io, api: createClient(socket, { certificates: certificateFolder(io.env) }) })
 }
 
 /** Prints a fault for a person. Anything else is a defect of ours and keeps its stack. */

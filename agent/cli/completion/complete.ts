@@ -16,13 +16,27 @@ interface Word {
 
 /** `words` are those after `vine`; the last one is not finished and may be empty. Prints a word a line, with a tab and what it is. */
 export async function complete(words: readonly string[], call: Asking): Promise<number> {
-  const begun = words.at(-1) ?? ''
-  for (const { word, says } of await candidates(call, words.slice(0, -1), begun))
-    if (word.startsWith(begun)) call.io.out.write(`${word}\t${says}\n`)
+  const { before, begun, prefix } = unfinished(words)
+  for (const { word, says } of await candidates(call, before, begun))
+    if (word.startsWith(begun)) call.io.out.write(`${prefix}${word}\t${says}\n`)
   return 0
 }
 
 type Asking = Pick<Call, 'io' | 'api'>
+
+/**
+ * What is to be completed, and after which words. A value may follow its flag after `=`: bash makes three words of that, of which the last is
+ * to be replaced, other shells leave it one word, and replace it whole.
+ */
+function unfinished(words: readonly string[]) {
+  const begun = words.at(-1) ?? ''
+  const before = words.slice(0, -1).filter((word) => word !== '=')
+  if (begun === '=') return { before, begun: '', prefix: '' }
+  const [, flag, value] = /^(--[\w-]+)=(.*)$/.exec(begun) ?? []
+  return flag === undefined || value === undefined
+    ? { before, begun, prefix: '' }
+    : { before: [...before, flag], begun: value, prefix: `${flag}=` }
+}
 
 async function candidates(call: Asking, before: readonly string[], begun: string): Promise<readonly Word[]> {
   const group = groups.find(({ name }) => name === before[0])
@@ -34,7 +48,7 @@ async function candidates(call: Asking, before: readonly string[], begun: string
     const below = known.map(({ name, says }) => ({ word: name, says }))
     return group === undefined ? [...groups.map(({ name, says }) => ({ word: name, says })), ...below] : below
   }
-  const option = definition.options.find((o) => o.flags.includes('<') && flagNames(o).includes(before.at(-1) ?? ''))
+  const option = optionOf(definition, before.at(-1) ?? '')
   if (option !== undefined) return valuesOf(call, option)
   if (begun.startsWith('-'))
     return definition.options.flatMap((o) =>
@@ -42,7 +56,18 @@ async function candidates(call: Asking, before: readonly string[], begun: string
         .filter((f) => f.startsWith('--'))
         .map((word) => ({ word, says: o.says })),
     )
-  return argumentsOf(call, definition, before.length - at - 1)
+  return argumentsOf(call, definition, argumentCount(definition, before.slice(at + 1)))
+}
+
+/** The option that takes the word after this one as its value. */
+function optionOf({ options }: CommandDefinition, word: string): OptionDefinition | undefined {
+  return options.find((option) => option.flags.includes('<') && flagNames(option).includes(word))
+}
+
+/** Words that are neither flags nor their values. */
+function argumentCount(definition: CommandDefinition, words: readonly string[]): number {
+  return words.filter((word, i) => !word.startsWith('-') && optionOf(definition, words[i - 1] ?? '') === undefined)
+    .length
 }
 
 function flagNames({ flags }: OptionDefinition): readonly string[] {

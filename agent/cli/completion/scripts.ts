@@ -16,21 +16,28 @@ _vine() {
 complete -o default -F _vine vine
 `,
   zsh: `#compdef vine
-# vine completion for zsh: source <(vine completion zsh)
+# vine completion for zsh, after compinit: source <(vine completion zsh)
 _vine() {
-  local -a found
-  local line
+  local -a found space
+  local line word
   while IFS= read -r line; do
-    found+=("\${line%%$'\\t'*}:\${line#*$'\\t'}")
+    word="\${line%%$'\\t'*}"
+    [[ $word == *= ]] && space=(-S '')
+    found+=("\${word//:/\\\\:}:\${line#*$'\\t'}")
   done < <(vine __complete -- "\${(@)words[2,CURRENT]}" 2>/dev/null)
-  _describe 'vine' found
+  if (( $#found )); then _describe 'vine' found "\${(@)space}"; else _files; fi
 }
-compdef _vine vine
+if [[ $funcstack[1] == _vine ]]; then _vine; else compdef _vine vine; fi
 `,
   fish: `# vine completion for fish: vine completion fish > ~/.config/fish/completions/vine.fish
 function __vine_complete
   set -l words (commandline -opc) (commandline -ct)
-  vine __complete -- $words[2..-1] 2>/dev/null
+  set -l found (vine __complete -- $words[2..-1] 2>/dev/null)
+  if test (count $found) -gt 0
+    printf '%s\\n' $found
+  else
+    __fish_complete_path (commandline -ct)
+  end
 end
 complete -c vine -f -a '(__vine_complete)'
 `,

@@ -244,8 +244,21 @@ describe('completion', () => {
       ['completion', ''],
       ['bash', 'zsh', 'fish'],
     ],
+    [
+      ['why', '--json', 'w'],
+      ['web', 'watch'],
+    ],
+    [['resolve', '--from', 'web.1', 'web', 'A', '--from', 'web.10'], ['web.10']],
+    [['service', 'create', '--network=b'], ['--network=backend']],
+    [['service', 'create', '--network', '=', 'b'], ['backend']],
+    [['service', 'create', '--network', '='], ['backend']],
   ])('of %j', async (words, expected) => {
     expect(await complete(...words)).toEqual(expected)
+  })
+
+  test('asks the agent that the command line names', async () => {
+    const words = ['__complete', '--', '--socket', agent.socket, 'service', 'rm', 'wa']
+    expect((await vine(words, { socket: '/tmp/none.sock' })).out).toBe('watch\tsleep\n')
   })
 
   test('without an agent there are no names, and no errors', async () => {
