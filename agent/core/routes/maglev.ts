@@ -5,6 +5,8 @@
  * section 3.4). The table depends on the names alone, not on their order.
  */
 
+import { clientPlace } from './client-place.ts'
+
 /** Primes; a table has at least 100 places for each endpoint: then at most 1 % of foreign clients move (lessons.md 2.7). */
 const sizes = [4_093, 16_381, 65_537, 262_139]
 
@@ -44,7 +46,7 @@ export function maglevTable(unsorted: readonly string[]): MaglevTable {
 export function maglevPick(table: MaglevTable, client: string, accepts: (name: string) => boolean): string | undefined {
   const { names, places } = table
   const refused = new Set<number>()
-  const start = places.length === 0 ? 0 : hash32(client) % places.length
+  const start = clientPlace(client, places.length) ?? hash32(client) % Math.max(places.length, 1)
   for (let step = 0; step < places.length && refused.size < names.length; step++) {
     const index = places[(start + step) % places.length]!
     if (refused.has(index)) continue

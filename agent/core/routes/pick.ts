@@ -35,9 +35,14 @@ export function pick(backends: readonly Backend[], facts: PickFacts): Backend | 
 
 /** The table for client-ip affinity. It leaves out what only this node knows, so that every node sends a client to the same place. */
 export function affinityTable(backends: readonly Backend[]): MaglevTable {
+  return maglevTable(settled(backends).map((b) => b.task))
+}
+
+/** Those among which every node that knows the same chooses: not suspect unless all are, healthy unless more than half are not. */
+export function settled(backends: readonly Backend[]): readonly Backend[] {
   const pool = unlessSuspect(backends)
   const healthy = pool.filter((b) => b.healthy)
-  return maglevTable((inPanic(pool.length - healthy.length, pool.length) ? pool : healthy).map((b) => b.task))
+  return inPanic(pool.length - healthy.length, pool.length) ? pool : healthy
 }
 
 function candidates(backends: readonly Backend[], facts: PickFacts): readonly Backend[] {
