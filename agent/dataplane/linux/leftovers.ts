@@ -1,0 +1,86 @@
+/**
+ * What an agent left in the kernel that nobody accounts for: namespaces, devices, rules and the table, told apart from others' by the agent's mark
+ * (names.ts). Looks and removes only when asked; an agent that is killed between two steps is why there is anything.
+ */
+import { readdirSync } from 'node:fs'
+import type { TaskId } from '../../../protocol/ids.ts'
+import { markBase, markMask } from './frame.ts'
+import { linkGroup, namespaceName } from './names.ts'
+import { tasksOf } from './task-namespace.ts'
+import { batchAll, type Refusal, type Row, run, tableOf } from './tools.ts'
+
+export interface Leftover {
+  readonly kind: 'namespace' | 'device' | 'rule' | 'table'
+  /** As `ip netns`, `ip link`, `ip rule` and `nft` know it. */
+  readonly name: string
+}
+
+/** `kept`: the tasks that a running agent knows; undefined: no agent runs, so that nothing has a reason to be here. */
+export async function findLeftovers(mark: string, kept: ReadonlySet<TaskId> | undefined): Promise<readonly Leftover[]> {
+  const namespaces = strayNamespaces(mark, new Set([...(kept ?? [])].map((task) => namespaceName(task, mark))))
+  const links = await tableOf('ip', ['link', 'show'])
+  const devices = strayDevices(links, mark, kept)
+  const found: Leftover[] = [
+    ...namespaces.map((name) => ({ kind: 'namespace', name }) as const),
+    ...devices.map((name) => ({ kind: 'device', name }) as const),
+  ]
+  if (kept !== undefined || isShared(links, mark)) return found
+  const rules = (await tableOf('ip', ['-4', 'rule', 'show'])).flatMap(ruleOfOurs)
+  const table = (await run('nft', ['list', 'tables'])).includes('table inet grapevine\n')
+  return [
+    ...found,
+    ...rules.map((name) => ({ kind: 'rule', name }) as const),
+    ...(table ? [{ kind: 'table', name: 'inet grapevine' } as const] : []),
+  ]
+}
+
+/** Resolves to what the kernel did not let go. */
+export async function removeLeftovers(leftovers: readonly Leftover[]): Promise<readonly Refusal[]> {
+  const names = (kind: Leftover['kind']) => leftovers.filter((one) => one.kind === kind).map(({ name }) => name)
+  const refusals = await batchAll('ip', [
+    ...names('rule').map((name) => `-4 rule delete ${name}`),
+    ...names('device').map((name) => `link delete dev ${name}`),
+    ...names('namespace').map((name) => `netns delete ${name}`),
+  ])
+  for (const name of names('table')) await run('nft', ['delete', 'table', ...name.split(' ')])
+  return refusals
+}
+
+function strayNamespaces(mark: string, kept: ReadonlySet<string>): readonly string[] {
+  return readNamespaces().filter((name) => name.startsWith('gv-') && name.endsWith(`-${mark}`) && !kept.has(name))
+}
+
+function readNamespaces(): readonly string[] {
+  try {
+    return readdirSync('/run/netns').sort()
+  } catch {
+    // Nobody has made a namespace since the machine started.
+    return []
+  }
+}
+
+/** While an agent runs, its networks are its own matter: `apply` removes those that it does not want. */
+function strayDevices(links: readonly Row[], mark: string, kept: ReadonlySet<TaskId> | undefined): readonly string[] {
+  const ours = links.filter(({ group }) => group === String(linkGroup(mark)))
+  return ours.flatMap(({ ifname, ifalias }) => {
+    const name = String(ifname)
+    if (kept === undefined) return [name]
+    const [task] = tasksOf([String(ifalias ?? '')], mark).keys()
+    return name.startsWith('vt') && !kept.has(task ?? '') ? [name] : []
+  })
+}
+
+/** Whether another agent has devices on this machine: then rules and table are not known to be ours. */
+function isShared(links: readonly Row[], mark: string): boolean {
+  return links.some(
+    ({ ifalias }) => /^grapevine:/.test(String(ifalias ?? '')) && !String(ifalias).startsWith(`grapevine:${mark}`),
+  )
+}
+
+function ruleOfOurs({ priority, fwmark, fwmask }: Row): readonly string[] {
+  if (fwmark === undefined) return []
+  const isOurs = (Number(fwmark) & markMask) >>> 0 === markBase
+  return isOurs
+    ? [`priority ${Number(priority)} fwmark ${String(fwmark)}${fwmask === undefined ? '' : `/${String(fwmask)}`}`]
+    : []
+}
