@@ -6,6 +6,7 @@
  */
 
 import { constants } from 'node:crypto'
+import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import {
   createSecureContext,
@@ -31,6 +32,9 @@ const linksMax = 4
 
 /** Both ends may dial at once, each its share. */
 const linksAcceptedMax = 2 * linksMax
+
+/** 5 s for a handshake, which takes two round trips and 2 ms of CPU at each end. */
+const handshakeMs = 5_000
 
 /** A link that is silent for 2 s while flows wait for it is asked whether it lives… */
 const silenceMs = 2_000
@@ -89,6 +93,8 @@ class TlsMesh implements Mesh {
   private readonly servers: Server[] = []
   private readonly links = new Map<NodeId, Link[]>()
   private readonly dialling = new Map<NodeId, Dialling>()
+  /** Ends of time limits, by where the handshake comes from. */
+  private readonly handshakes = new Map<string, Cancel>()
   /** Dials that failed in a row. */
   private readonly failures = new Map<NodeId, number>()
   private takeFlow: Parameters<Mesh['onFlow']>[0] = () => 'unknown-target'
@@ -121,11 +127,15 @@ class TlsMesh implements Mesh {
         requestCert: true,
         rejectUnauthorized: false,
         ALPNProtocols: [alpn],
-        handshakeTimeout: 5_000,
       })
-      server.on('secureConnection', (socket) => this.take(socket))
-      server.on('tlsClientError', () => {
+      server.on('connection', (socket) => this.limitHandshake(socket))
+      server.on('secureConnection', (socket) => {
+        this.handshakes.get(placeOf(socket))?.()
+        this.take(socket)
+      })
+      server.on('tlsClientError', (_error, socket) => {
         this.count.strangers++
+        socket.destroy()
       })
       await new Promise<void>((resolve, reject) => {
         server.once('error', (error: NodeJS.ErrnoException) => reject(listenFault(host, port, error)))
@@ -266,6 +276,17 @@ class TlsMesh implements Mesh {
     } else this.options.log.debug('A mesh connection failed', { node, reason })
   }
 
+  /** Node's own limit begins anew with each byte, and leaves the connection open. */
+  private limitHandshake(socket: Socket): void {
+    const place = placeOf(socket)
+    const cancel = this.options.clock.after(handshakeMs, () => socket.destroy())
+    this.handshakes.set(place, cancel)
+    socket.once('close', () => {
+      cancel()
+      this.handshakes.delete(place)
+    })
+  }
+
   private take(socket: TLSSocket): void {
     const node = peerOf(socket)
     const admitted = node !== undefined && socket.alpnProtocol === alpn && this.options.members.isMember(node)
@@ -350,6 +371,10 @@ class TlsMesh implements Mesh {
       link.close(undefined)
     }
   }
+}
+
+function placeOf({ remoteAddress, remotePort }: Socket): string {
+  return `${remoteAddress} ${remotePort}`
 }
 
 function hasWaiting(link: Link): boolean {

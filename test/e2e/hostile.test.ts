@@ -1,74 +1,75 @@
 /**
- * Garbage, oversized and half-right bytes on every socket of a running agent: control plane, mesh, published port, DNS and API.
+ * Garbage, oversized and half-right bytes of strangers on every socket of a running agent: control plane, mesh, published port, DNS and API.
  *
- * Chance comes from a seed that a failure prints; VINE_FUZZ_RUNS sets how many inputs a socket gets (2,000; the soak sends 100,000) and
- * VINE_FUZZ_SEED replays a run. What counts: the process goes on with the same tasks, serves honest clients meanwhile, and keeps its size.
+ * What a member may send beyond them is in hostile-member.test.ts. What counts: the agent is unharmed (victims.ts), serves honest clients
+ * meanwhile, and the other agent hears nothing of it.
  */
 import { createSocket } from 'node:dgram'
-import { readFileSync } from 'node:fs'
-import { connect, type NetConnectOpts } from 'node:net'
-import dnsPacket from 'dns-packet'
+import { connect, type NetConnectOpts, type Socket } from 'node:net'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import { bent, type Chance, chance, fuzzRuns, fuzzTimeoutMs, manyInputs, mark, noise, pickOf, spoilt } from '../fuzz.ts'
 import { until } from '../until.ts'
-import { ask, type RunningTask, runs, webProgram } from './clients.ts'
-import { type Cluster, openCluster, see } from './cluster.ts'
+import { ask } from './clients.ts'
+import { answersTcp, droppedBy, openVictims, question, type Victims } from './victims.ts'
 
-const count = Number(process.env.VINE_FUZZ_RUNS ?? 2_000)
-const seed = Number(process.env.VINE_FUZZ_SEED ?? 20_260_101)
-/** 2,000 take 3 s on an idle machine. */
-const timeoutMs = Math.max(60_000, count * 30)
 /** Connections at one time: strangers are closed after their hello time only, so more would wait for each other. */
 const atOnce = 32
 
-let cluster: Cluster<2>
-let before: readonly RunningTask[]
+let victims: Victims
+let heardBefore: number
 
 beforeAll(async () => {
-  cluster = await openCluster({ nodes: 2 })
-  const [n1] = cluster.agents
-  await n1.ok('network', 'create', 'app')
-  const what = ['--name', 'web', '--replicas', '2', '--network', 'app', '--publish', '8080:80']
-  await n1.ok('service', 'create', '--detach', '--quiet', ...what, 'node', '-e', webProgram)
-  before = await runs(cluster.agents, 'web', 2)
+  victims = await openVictims()
+  heardBefore = await droppedBy(victims.other, /./)
 })
 
-afterAll(() => cluster.close())
+afterAll(() => victims.cluster.close())
 
 afterEach(async ({ task }) => {
-  const [n1, n2] = cluster.agents
-  const replay = `${task.name}; replay with VINE_FUZZ_SEED=${seed}\n${n1.said().slice(-2_000)}`
-  expect(n1.isRunning(), replay).toBe(true)
-  await see([n1, n2], [n1, n2])
-  expect(await runs([n1, n2], 'web', 2), replay).toEqual(before)
-  for (const { address } of cluster.agents) expect(await ask(address, 8080), replay).toMatch(/^n[12] /)
-  expect(n1.said(), replay).not.toMatch(/"level":"error"/)
-  // An idle agent has 160 MB at most; what is kept of garbage would show.
-  await until(() => residentMb(n1.pid) < 400, { deadlineMs: 10_000, what: 'the agent to be small again' })
+  await victims.unharmed(task.name)
+  expect(await droppedBy(victims.other, /./), 'what the other agent dropped').toBe(heardBefore)
 })
 
+const control = () => ({ host: victims.attacked.inner, port: 7766 })
+const mesh = () => ({ host: victims.attacked.inner, port: 7767 })
+const published = () => ({ host: victims.attacked.address, port: 8080 })
+const api = () => ({ path: victims.attacked.socket })
+
 test(
-  'the control plane outlives garbage',
-  () => throwAt({ host: cluster.agents[0].inner, port: 7766 }, controlShapes),
-  timeoutMs,
+  `the control plane outlives ${manyInputs} of strangers`,
+  () => throwAt(control(), controlShapes, chance('control')),
+  fuzzTimeoutMs,
 )
 
-test('the mesh outlives garbage', () => throwAt({ host: cluster.agents[0].inner, port: 7767 }, meshShapes), timeoutMs)
-
 test(
-  'a published port outlives garbage',
-  () => throwAt({ host: cluster.agents[0].address, port: 8080 }, [() => '']),
-  timeoutMs,
+  `the mesh outlives ${manyInputs} of strangers`,
+  () => throwAt(mesh(), meshShapes, chance('mesh of strangers')),
+  fuzzTimeoutMs,
 )
 
-test('the API outlives garbage', () => throwAt({ path: cluster.agents[0].socket }, apiShapes), timeoutMs)
-
-test('the resolver of a task outlives garbage over TCP', () => throwAt(resolver(), dnsStreamShapes), timeoutMs)
+test(
+  `a published port outlives ${manyInputs}`,
+  () => throwAt(published(), [() => ''], chance('published')),
+  fuzzTimeoutMs,
+)
 
 test(
-  'the resolver of a task outlives garbage over UDP, and answers honest questions meanwhile',
+  `the API outlives ${manyInputs}, and makes nothing of them`,
+  () => throwAt(api(), apiShapes, chance('api')),
+  fuzzTimeoutMs,
+)
+
+test(
+  `the resolver of a task outlives ${manyInputs} over TCP`,
+  () => throwAt(victims.resolver, dnsStreamShapes, chance('dns over tcp')),
+  fuzzTimeoutMs,
+)
+
+test(
+  `the resolver of a task outlives ${manyInputs} over UDP, and answers honest questions meanwhile`,
   async () => {
-    const { host, port } = resolver()
-    const random = mulberry(seed)
+    const { host, port } = victims.resolver
+    const random = chance('dns over udp')
     const socket = createSocket('udp4')
     const answers = new Set<number>()
     socket.on('message', (reply) => {
@@ -76,11 +77,12 @@ test(
     })
     let honest = 0
     try {
-      for (let i = 0; i < count; i++) {
+      for (let i = 0; i < fuzzRuns; i++) {
         socket.send(pickOf(dnsShapes, random)(random), port, host)
         if (i % 50 !== 49) continue
         // Datagrams may be lost: an honest client asks again.
         const id = 60_000 + (honest++ % 5_000)
+        answers.delete(id)
         await until(() => answers.has(id) || void socket.send(question(id), port, host), {
           deadlineMs: 5_000,
           everyMs: 100,
@@ -90,73 +92,140 @@ test(
     } finally {
       socket.close()
     }
-    expect(honest).toBe(Math.floor(count / 50))
+    expect(honest).toBe(Math.floor(fuzzRuns / 50))
   },
-  timeoutMs,
+  fuzzTimeoutMs,
 )
 
-type Shape = (random: () => number) => string | Uint8Array
+test('clients that begin and say no more, or a byte now and then, keep nobody waiting and are closed', async () => {
+  const { attacked, cluster, resolver } = victims
+  const strangers = [
+    ...begin(control(), 100, '\x13/multistream/1.0.0\n\x07/no'),
+    ...begin(mesh(), 100, Buffer.from([22, 3, 1, 2, 0, 1, 0, 1, 252])),
+  ]
+  // Fewer: a task may have 64 connections to its resolver, and keeps only itself waiting. One that goes on is never idle.
+  const resolving = begin(resolver, 40, Buffer.from([0, 40, 0, 7, 1]))
+  // A published port is as patient as its task, and the API's time for headers is looked at twice a minute: these go when we do.
+  const patient = [
+    ...begin(published(), 100, 'GET / HTTP/1.1\r\nX-Long: '),
+    ...begin(api(), 100, 'POST /services/create HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\n{"Name":'),
+  ]
+  const all = [...strangers, ...resolving, ...patient]
+  const drip = setInterval(() => {
+    for (const [i, socket] of all.entries()) if (i % 2 === 0 && socket.writable) socket.write('a')
+  }, 500)
+  try {
+    await until(() => all.every((socket) => !socket.connecting), {
+      deadlineMs: 5_000,
+      what: 'slow clients to be connected',
+    })
+    for (const { address } of cluster.agents) expect(await ask(address, 8080)).toMatch(/^n[12] /)
+    expect((await attacked.client.get<readonly unknown[]>('/nodes')).length).toBe(2)
+    expect(await answersTcp(resolver)).toBe(true)
+    await until(() => [...strangers, ...resolving.filter((_, i) => i % 2 === 1)].every((socket) => socket.destroyed), {
+      deadlineMs: 20_000,
+      everyMs: 100,
+      what: 'slow clients to be closed',
+    })
+    expect(patient.filter((socket) => socket.destroyed)).toEqual([])
+  } finally {
+    clearInterval(drip)
+    for (const socket of all) socket.destroy()
+  }
+})
 
-const noise = (random: () => number, most: number) =>
-  Uint8Array.from({ length: 1 + Math.floor(random() ** 3 * most) }, () => Math.floor(random() * 256))
+type Shape = (random: Chance) => string | Uint8Array
+
+const hello = Buffer.from('\x13/multistream/1.0.0\n')
+const noise1 = Buffer.from('\x13/multistream/1.0.0\n\x07/noise\n')
+const http = 'GET / HTTP/1.1\r\nHost: x\r\n\r\n'
 
 const controlShapes: readonly Shape[] = [
-  () => '\x13/multistream/1.0.0\n',
-  (random) => Buffer.concat([Buffer.from('\x13/multistream/1.0.0\n\x07/noise\n'), noise(random, 600)]),
-  (random) => Buffer.concat([Buffer.from('\x13/multistream/1.0.0\n'), noise(random, 60)]),
+  () => hello,
+  (random) => Buffer.concat([noise1, noise(random, 600)]),
+  // The first message of the handshake: a length, and a key that is none.
+  (random) => Buffer.concat([noise1, Buffer.from([0, 32]), noise(random, 32)]),
+  (random) => Buffer.concat([hello, noise(random, 60)]),
+  (random) => spoilt(noise1, random),
+  () => '\x13/multistream/9.9.9\n\x07/noise\n',
   () => Uint8Array.from({ length: 64 }, () => 0xff),
-  () => 'GET / HTTP/1.1\r\nHost: x\r\n\r\n',
+  () => http,
 ]
 
+/** The head of a TLS 1.3 hello of a client: record, version, length; then what should follow. */
+const tlsHello = Buffer.from([22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3])
 const meshShapes: readonly Shape[] = [
-  // A TLS record that says it is a hello, and is none.
-  (random) => Buffer.concat([Buffer.from([22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3]), noise(random, 512)]),
+  (random) => Buffer.concat([tlsHello, noise(random, 512)]),
+  (random) => Buffer.concat([tlsHello, Buffer.alloc(508, pickOf([0, 1, 255], random))]),
+  (random) => spoilt(Buffer.concat([tlsHello, Buffer.alloc(508)]), random),
   (random) => Buffer.concat([Buffer.from([23, 3, 3, 255, 255]), noise(random, 100)]),
   () => Buffer.from([21, 3, 3, 0, 2, 2, 40]),
-  () => 'GET / HTTP/1.1\r\nHost: x\r\n\r\n',
+  () => http,
 ]
 
 const paths = [
   '/services/create',
-  '/networks/create',
   '/services/web/update?version=1',
-  '/nodes/n1/update',
-  '/grapevine/token',
+  '/nodes/n1/update?version=1',
+  '/v9.9/services/create',
+  '/v0.1/services/create',
+  '/grapevine/nowhere',
 ]
-const body = (text: string, random: () => number) =>
+const body = (text: string, random: Chance) =>
   `POST ${pickOf(paths, random)} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(text)}\r\nConnection: close\r\n\r\n${text}`
+/** A good service whose name is taken, so that nothing comes of it however it is bent. */
+const taken = {
+  Name: 'web',
+  Labels: { color: mark },
+  TaskTemplate: {
+    ContainerSpec: { Image: 'node', Args: ['-e', mark], Env: [`A=${mark}`], Labels: {} },
+    Networks: [{ Target: 'app', Aliases: [mark] }],
+    RestartPolicy: { Condition: 'any', Delay: 1_000_000_000, MaxAttempts: 3 },
+    Placement: { Constraints: ['node.role==worker'] },
+  },
+  Mode: { Replicated: { Replicas: 2 } },
+  EndpointSpec: { Mode: 'vip', Ports: [{ Protocol: 'tcp', TargetPort: 80, PublishedPort: 9090 }] },
+}
 const apiShapes: readonly Shape[] = [
   () => `GET /${'a'.repeat(100_000)} HTTP/1.1\r\n\r\n`,
   (random) =>
     `GET /${encodeURIComponent(Buffer.from(noise(random, 40)).toString('latin1'))} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`,
+  (random) => body(JSON.stringify(bent(taken, random)) ?? '', random),
+  (random) => body(JSON.stringify(bent(bent(taken, random), random)) ?? '', random),
+  (random) => spoilt(Buffer.from(body('{}', random)), random),
   (random) => body('{"Name":', random),
   (random) => body('['.repeat(20_000), random),
-  (random) =>
-    body(
-      JSON.stringify({
-        Name: Buffer.from(noise(random, 80)).toString('latin1'),
-        TaskTemplate: { ContainerSpec: { Image: 7 } },
-      }),
-      random,
-    ),
-  (random) => body(`{"__proto__":{"x":1},"Name":"${'n'.repeat(Math.floor(random() * 2_000))}"}`, random),
+  (random) => body(`${'{"Name":'.repeat(5_000)}1${'}'.repeat(5_000)}`, random),
+  (random) => body(`{"__proto__":{"x":1},"Name":"${'n'.repeat(64 + Math.floor(random() * 2_000))}"}`, random),
   () => 'POST /services/create HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n{}',
   () => 'POST /services/create HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nffffffff\r\nabc',
+  (random) => `GET /events?filters=${'%7B'.repeat(Math.floor(random() * 1_000))} HTTP/1.1\r\nHost: x\r\n\r\n`,
 ]
 
-const question = (id: number, name = 'tasks.web') =>
-  dnsPacket.encode({ type: 'query', id, flags: dnsPacket.RECURSION_DESIRED, questions: [{ type: 'A', name }] })
 const dnsShapes: readonly Shape[] = [
   (random) => noise(random, 600),
-  (random) => {
-    const packet = Buffer.from(question(1 + Math.floor(random() * 50_000)))
-    for (let i = 0; i < 3; i++) packet[Math.floor(random() * packet.length)] = Math.floor(random() * 256)
-    return packet
-  },
+  (random) => spoilt(question(1 + Math.floor(random() * 50_000)), random),
   (random) => question(2, 'tasks.web').subarray(0, Math.floor(random() * 27)),
   // A name that points at itself.
   () => Buffer.from('0003010000010000000000000' + '0c00c00010001', 'hex'),
   (random) => question(4, Array.from({ length: 20 }, () => String(Math.floor(random() * 1e9))).join('.')),
+  // Counts of records that are not there, other operations, replies, and EDNS of another version (RFC 6891).
+  (random) => {
+    const packet = Buffer.from(question(5))
+    packet.writeUInt16BE(Math.floor(random() * 65_536), 4 + 2 * Math.floor(random() * 4))
+    return packet
+  },
+  (random) => {
+    const packet = Buffer.from(question(6))
+    packet[2] = Math.floor(random() * 256)
+    return packet
+  },
+  (random) => {
+    const packet = Buffer.from(question(7))
+    packet.writeUInt16BE(1, 10)
+    return Buffer.concat([packet, Buffer.from([0, 0, 41, 255, 255, 0, 1 + Math.floor(random() * 255), 0, 0, 0, 0])])
+  },
+  (random) => Buffer.concat([question(8).subarray(0, 12), Buffer.alloc(Math.floor(random() * 8_000), 63)]),
 ]
 const dnsStreamShapes: readonly Shape[] = [
   (random) => {
@@ -164,13 +233,13 @@ const dnsStreamShapes: readonly Shape[] = [
     const lie = random() < 0.3 ? Math.floor(random() * 65_536) : packet.length
     return Buffer.concat([Buffer.from([lie >> 8, lie & 255]), Buffer.from(packet)])
   },
+  () => Buffer.concat([Buffer.from([255, 255]), Buffer.alloc(65_535, 3)]),
 ]
 
 /** Sends each input over a connection of its own, which ends when the other side ends it, or when a moment has passed after the last byte. */
-async function throwAt(target: NetConnectOpts, shapes: readonly Shape[]): Promise<void> {
-  const random = mulberry(seed)
+async function throwAt(target: NetConnectOpts, shapes: readonly Shape[], random: Chance): Promise<void> {
   const all: readonly Shape[] = [...shapes, (r) => noise(r, 2_000), (r) => noise(r, r() < 0.01 ? 1_000_000 : 64)]
-  let left = count
+  let left = fuzzRuns
   const throwers = Array.from({ length: atOnce }, async () => {
     while (left-- > 0) await throwOne(target, pickOf(all, random)(random), random() < 0.5)
   })
@@ -197,29 +266,13 @@ function throwOne(target: NetConnectOpts, bytes: string | Uint8Array, politely: 
   })
 }
 
-/** The resolver of the first node's task. */
-function resolver(): { readonly host: string; readonly port: number } {
-  const task = before.find(({ node }) => node === 'n1')
-  const environment = readFileSync(`/proc/${task?.pid}/environ`, 'utf8')
-  const [, host = '', port = ''] = /GRAPEVINE_DNS=([\d.]+):(\d+)/.exec(environment) ?? []
-  return { host, port: Number(port) }
-}
-
-function residentMb(pid: number): number {
-  return Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1024
-}
-
-function pickOf<T>(items: readonly T[], random: () => number): T {
-  return items[Math.floor(random() * items.length)] as T
-}
-
-/** Mulberry32: a small generator with a seed. */
-function mulberry(start: number): () => number {
-  let state = start
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let t = Math.imul(state ^ (state >>> 15), 1 | state)
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296
-  }
+/** Connections that begin well and go no further. */
+function begin(target: NetConnectOpts, count: number, first: string | Uint8Array): readonly Socket[] {
+  return Array.from({ length: count }, () => {
+    const socket = connect(target)
+    socket.on('error', () => {})
+    socket.resume()
+    socket.write(first)
+    return socket
+  })
 }

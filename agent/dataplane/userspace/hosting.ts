@@ -88,6 +88,7 @@ class DialledTask implements FlowHandler {
 
 /** Datagrams of one client to one task, and back. Ends when the entry node ends it, or when the task's port is closed. */
 class UdpTask implements FlowHandler {
+  private readonly flow: Flow
   private readonly socket: UdpSocket
   private readonly record: ReturnType<Ledger['opened']>
   private readonly deps: HostingDeps
@@ -95,6 +96,7 @@ class UdpTask implements FlowHandler {
 
   constructor(flow: Flow, way: Way) {
     const { host, port, deps } = way
+    this.flow = flow
     this.deps = deps
     this.record = way.record()
     this.socket = createSocket({ type: isIPv6(host) ? 'udp6' : 'udp4', lookup: literal })
@@ -115,6 +117,8 @@ class UdpTask implements FlowHandler {
   }
 
   onDatagram(bytes: Uint8Array): void {
+    // One that comes after the end is a mistake of the other agent; a closed socket throws.
+    if (this.over) return
     this.record.bytesIn += bytes.length
     // A copy: the bytes are the connection's only during this call.
     this.socket.send(Buffer.from(bytes))
@@ -122,6 +126,7 @@ class UdpTask implements FlowHandler {
 
   onEnd(): void {
     this.end(undefined)
+    this.flow.end()
   }
 
   onReset(reason: ResetReason): void {

@@ -6,6 +6,7 @@
  */
 import type { Socket } from 'node:net'
 import type { Flow, FlowHandler, ResetReason } from '../../../protocol/flow.ts'
+import { abort } from './abort.ts'
 import type { FlowRecord } from './ledger.ts'
 import type { Reader } from './reader.ts'
 
@@ -47,7 +48,7 @@ export function relaySockets(
   const closed = (socket: Socket, other: Socket, side: 'client' | 'task') => {
     if (!socket.readableEnded || socket.errored !== null) {
       cause ??= socket.errored === null ? 'ended here' : `${side}: ${socket.errored.message}`
-      if (!other.destroyed) other.resetAndDestroy()
+      if (!other.destroyed) abort(other)
     }
     open--
     if (open === 0) ended(cause)
@@ -120,7 +121,7 @@ export class SocketFlow implements FlowHandler {
   onReset(reason: ResetReason): void {
     this.flowClosed = true
     this.cause ??= reason
-    this.socket.resetAndDestroy()
+    abort(this.socket)
     this.finish()
   }
 
