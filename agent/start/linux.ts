@@ -16,6 +16,7 @@ const createFirewall = async (_: unknown) => ({
 })
 
 import { markOf } from '../dataplane/linux/names.ts'
+import { underWay } from '../dataplane/linux/under-way.ts'
 import type { UserspaceDataplane } from '../dataplane/userspace/dataplane.ts'
 import { takenPorts } from '../dataplane/userspace/holders.ts'
 import type { HostName } from '../dataplane/userspace/hosts-files.ts'
@@ -49,6 +50,7 @@ export async function openLinux({ config, identity, forwarding, outside, view }:
     devices,
     firewall,
     forwarding,
+    underWay,
     takenPorts: () => new Set([...takenPorts('udp'), ...takenPorts('tcp')]),
     addresses,
     overlay() {

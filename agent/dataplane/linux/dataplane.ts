@@ -20,6 +20,8 @@ export interface LinuxOptions {
   readonly devices: Devices
   readonly firewall: Firewall
   readonly forwarding: Contained
+  /** How many connections to a task in this namespace have something under way; never rejects. */
+  underWay(netns: string): Promise<number>
   /** Ports that anything on this machine listens on. */
   takenPorts(): ReadonlySet<number>
   /** Own addresses on which published ports are served; the first is the one that other nodes reach. */
@@ -52,6 +54,10 @@ export function createLinuxDataplane(options: LinuxOptions): LinuxDataplane {
 interface Local {
   readonly links: TaskLinks
   readonly request: AttachRequest
+  netns: string
+  /** Connections with something under way at the last look. */
+  underWay: number | undefined
+  looking: boolean
 }
 
 class Linux implements LinuxDataplane {
@@ -115,8 +121,18 @@ class Linux implements LinuxDataplane {
     await this.program()
   }
 
+  /** What the kernel forwards is known with the next call: until its sockets have been looked at a task counts as busy. */
   active(task: TaskId): number {
-    return this.options.forwarding.active(task)
+    const local = this.locals.get(task)
+    if (local === undefined || this.options.forwarding.active(task) > 0) return this.options.forwarding.active(task)
+    if (!local.looking) {
+      local.looking = true
+      void this.options.underWay(local.netns).then((count) => {
+        local.underWay = count
+        local.looking = false
+      })
+    }
+    return local.underWay ?? 1
   }
 
   async apply(routes: Routes): Promise<readonly ApplyProblem[]> {
@@ -156,10 +172,12 @@ class Linux implements LinuxDataplane {
 
   /** Namespace, cables and rules. Resolves to the namespace's path. */
   private async connect(request: AttachRequest, links: TaskLinks, overlay: Overlay): Promise<string> {
-    this.locals.set(request.task, { links, request })
+    const local: Local = { links, request, netns: '', underWay: undefined, looking: false }
+    this.locals.set(request.task, local)
     // Its networks may be newer than the last table.
     if (this.routes !== undefined) this.routes = { ...this.routes, overlay }
     const { netns } = await this.options.devices.createTask(links, overlay)
+    local.netns = netns
     await this.program()
     return netns
   }

@@ -42,6 +42,7 @@ let forwarded: Map<string, Attachment>
 let refusal: string | undefined
 let plane: LinuxDataplane
 let holdFirewall: Promise<void>
+let underWay: Promise<number>
 
 beforeEach(() => {
   dir = mkdtempSync(join(tmpdir(), 'gv-linux-'))
@@ -50,6 +51,7 @@ beforeEach(() => {
   forwarded = new Map()
   refusal = undefined
   holdFirewall = Promise.resolve()
+  underWay = Promise.resolve(0)
   const devices: Devices = {
     apply: async () => (refusal === undefined ? [] : [{ network: 'net', sentence: refusal }]),
     async createTask(links) {
@@ -86,6 +88,7 @@ beforeEach(() => {
     devices,
     firewall,
     forwarding,
+    underWay: () => underWay,
     takenPorts: () => new Set(),
     addresses,
     overlay: () => overlay,
@@ -163,4 +166,19 @@ test('before this node is a member, what an earlier run left in the kernel is no
   const { overlay: _none, ...early } = routes
   expect(await plane.apply(early)).toEqual([])
   expect(programmed).toEqual([])
+})
+
+test('a task counts as busy until its sockets have been looked at, then as they say', async () => {
+  await plane.apply(routes)
+  await plane.attach(request('t1'))
+  underWay = Promise.resolve(2)
+  expect(plane.active('t1')).toBe(1)
+  await underWay
+  expect(plane.active('t1')).toBe(2)
+  underWay = Promise.resolve(0)
+  await underWay
+  plane.active('t1')
+  await underWay
+  expect(plane.active('t1')).toBe(0)
+  expect(plane.active('unknown')).toBe(0)
 })
