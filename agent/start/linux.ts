@@ -6,7 +6,7 @@ import type { AgentConfig } from '../config.ts'
 import { overlayAddressOf, overlayTargetOf } from '../core/names/overlay.ts'
 import { overlay } from '../core/routes/overlay.ts'
 import type { View } from '../core/view.ts'
-import { createLinuxDataplane } from '../dataplane/linux/dataplane.ts'
+import { createLinuxDataplane, type LinuxDataplane } from '../dataplane/linux/dataplane.ts'
 import { createDevices } from '../dataplane/linux/devices.ts'
 
 const createFirewall = async (_: unknown) => ({
@@ -21,9 +21,9 @@ import type { UserspaceDataplane } from '../dataplane/userspace/dataplane.ts'
 import { takenPorts } from '../dataplane/userspace/holders.ts'
 import type { HostName } from '../dataplane/userspace/hosts-files.ts'
 import type { Identity } from '../trust/identity.ts'
-import type { Dataplane } from '../world.ts'
 import { vxlanPort } from './dataplane.ts'
 import type { Outside } from './edges.ts'
+import { cleanKernel } from './leftovers.ts'
 import type { Addresses } from './names.ts'
 
 export interface LinuxParts {
@@ -34,7 +34,7 @@ export interface LinuxParts {
   view(): View | undefined
 }
 
-export async function openLinux({ config, identity, forwarding, outside, view }: LinuxParts): Promise<Dataplane> {
+export async function openLinux({ config, identity, forwarding, outside, view }: LinuxParts): Promise<LinuxDataplane> {
   const { addresses } = config.dataplane
   const self = identity.nodeId
   const { log, clock } = outside
@@ -51,6 +51,7 @@ export async function openLinux({ config, identity, forwarding, outside, view }:
     firewall,
     forwarding,
     underWay,
+    clear: () => cleanKernel(config.node.dataDir, undefined),
     takenPorts: () => new Set([...takenPorts('udp'), ...takenPorts('tcp')]),
     addresses,
     overlay() {

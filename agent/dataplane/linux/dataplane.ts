@@ -22,6 +22,8 @@ export interface LinuxOptions {
   readonly forwarding: Contained
   /** How many connections to a task in this namespace have something under way; never rejects. */
   underWay(netns: string): Promise<number>
+  /** Removes everything of ours from the kernel. */
+  clear(): Promise<void>
   /** Ports that anything on this machine listens on. */
   takenPorts(): ReadonlySet<number>
   /** Own addresses on which published ports are served; the first is the one that other nodes reach. */
@@ -42,6 +44,8 @@ export interface Contained
 
 export interface LinuxDataplane extends Dataplane {
   readonly name: 'linux'
+  /** Tasks that have something in the kernel for a reason. */
+  tasks(): ReadonlySet<TaskId>
 }
 
 /** One server, and dots mean nothing: a short name is asked as it is (Docker's file in a container). */
@@ -143,7 +147,12 @@ class Linux implements LinuxDataplane {
     // Not a member yet: what an earlier run left in the kernel goes on.
     if (overlay === undefined) return await listening
     const [problems, failed] = await Promise.all([listening, devices.apply(overlay, this.links()), this.program()])
+    await this.sweep(overlay)
     return [...problems, ...failed.flatMap((problem) => this.told(problem))]
+  }
+
+  tasks(): ReadonlySet<TaskId> {
+    return new Set(this.locals.keys())
   }
 
   onTrouble(listener: (task: TaskId, why: 'refused' | 'timeout') => void): void {
@@ -155,11 +164,22 @@ class Linux implements LinuxDataplane {
     return this.options.forwarding.accepts(host, port, timeoutMs)
   }
 
-  /** The kernel goes on forwarding to tasks that stay; without any, nothing of ours does. */
+  /** The kernel goes on forwarding to tasks that stay; without any, nothing of ours is left in it. */
   async close(): Promise<void> {
-    await this.running
-    await this.options.firewall.close()
-    await this.options.forwarding.close()
+    const { firewall, forwarding, clear } = this.options
+    await this.running?.catch(() => {})
+    await firewall.close()
+    await forwarding.close()
+    if (this.locals.size === 0) await clear()
+  }
+
+  /** What an earlier run made for tasks that ended meanwhile. One whose record still says that it runs may be adopted yet. */
+  private async sweep({ places }: Overlay): Promise<void> {
+    const { devices, self } = this.options
+    const strays = devices.known().filter((task) => !this.locals.has(task))
+    if (strays.length === 0) return
+    const live = new Set(places.filter(({ node }) => node === self).map(({ task }) => task))
+    for (const task of strays) if (!live.has(task)) await devices.removeTask(task)
   }
 
   private overlayOf(request: AttachRequest): Overlay {

@@ -50,6 +50,8 @@ export interface Devices {
   removeTask(task: TaskId): Promise<void>
   /** The bridge of a network, for the firewall. */
   bridgeOf(network: NetworkId): string
+  /** Tasks that have a namespace here, those of an earlier run of the agent too. */
+  known(): readonly TaskId[]
 }
 
 export interface NetworkProblem {
@@ -269,6 +271,7 @@ export async function createDevices(options: DevicesOptions): Promise<Devices> {
     createTask: (links, overlay) => inTurn(() => createTask(links, overlay)),
     removeTask: (task) => inTurn(() => removeTask(task)),
     bridgeOf: bridgeName,
+    known: () => [...(state?.tasks.keys() ?? [])].sort(),
   }
 }
 
@@ -282,13 +285,17 @@ function cablesOf({ task, links }: TaskLinks, only?: NetworkId): readonly string
   return links.filter(({ network }) => network === (only ?? network)).map(({ network }) => cableName(task, network))
 }
 
-/** Loose reverse path, since replies may come back through another node; redirects would tell tasks of a way past their node. */
+/**
+ * Loose reverse path, since replies may come back through another node. Redirects would tell tasks of a way past their node; they are sent if the bridge
+ * or `all` says so, and other interfaces, which have a word of their own, keep it.
+ */
 function refusedSetting(bridge: string): Refusal | undefined {
   for (const [name, value] of [
-    ['rp_filter', '2'],
-    ['send_redirects', '0'],
+    [`${bridge}/rp_filter`, '2'],
+    [`${bridge}/send_redirects`, '0'],
+    ['all/send_redirects', '0'],
   ] as const) {
-    const setting = `ipv4/conf/${bridge}/${name}`
+    const setting = `ipv4/conf/${name}`
     if (!writeSetting(setting, value)) return { line: `${setting} = ${value}`, why: 'the setting cannot be written' }
   }
   return undefined

@@ -61,6 +61,7 @@ beforeEach(() => {
     },
     removeTask: async (task) => void made.delete(task),
     bridgeOf: (id) => `vb${id}`,
+    known: () => [...made.keys()],
   }
   const firewall: Firewall = {
     async apply(input) {
@@ -89,6 +90,7 @@ beforeEach(() => {
     firewall,
     forwarding,
     underWay: () => underWay,
+    clear: async () => void made.clear(),
     takenPorts: () => new Set(),
     addresses,
     overlay: () => overlay,
@@ -181,4 +183,28 @@ test('a task counts as busy until its sockets have been looked at, then as they 
   await underWay
   expect(plane.active('t1')).toBe(0)
   expect(plane.active('unknown')).toBe(0)
+})
+
+const links = (task: string): TaskLinks => ({
+  task,
+  links: request(task).networks,
+  resolver: { host: '10.9.0.1', port: 12_000 },
+})
+
+test('what an earlier run made goes, unless its task may be adopted yet', async () => {
+  for (const task of ['gone', 'lives']) made.set(task, links(task))
+  const places = [{ network: 'net', address: '10.9.64.2', task: 'lives', node: 'n1' }]
+  await plane.apply({ ...routes, overlay: { ...overlay, places } })
+  expect([...made.keys()]).toEqual(['lives'])
+})
+
+test('an agent that ends leaves its tasks connected, and nothing when it has none', async () => {
+  await plane.apply(routes)
+  await plane.attach(request('t1'))
+  await plane.close()
+  expect([...made.keys()]).toEqual(['t1'])
+  await plane.detach('t1')
+  made.set('stray', links('stray'))
+  await plane.close()
+  expect(made.size).toBe(0)
 })
