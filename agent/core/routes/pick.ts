@@ -18,7 +18,7 @@ export interface PickFacts {
   /** Endpoints that this very flow has tried in vain. */
   readonly tried: ReadonlySet<TaskId>
   /** Set for client-ip affinity: the client's address and the table of `affinityTable`. */
-  readonly affinity?: { readonly client: string; readonly table: MaglevTable }
+  readonly affinity?: { readonly client: string; readonly table: MaglevTable } | undefined
 }
 
 /** Undefined when every endpoint has been tried or there is none. */
@@ -47,6 +47,8 @@ export function settled(backends: readonly Backend[]): readonly Backend[] {
 
 function candidates(backends: readonly Backend[], facts: PickFacts): readonly Backend[] {
   const { tried } = facts
+  // Nearly always, and then nothing needs to be sorted out.
+  if (tried.size === 0 && allGood(backends, facts)) return backends
   const pool = unlessSuspect(backends)
   const good = pool.filter((b) => b.healthy && !facts.ejected(b.task))
   const preferred = inPanic(pool.length - good.length, pool.length) ? pool : good
@@ -56,6 +58,11 @@ function candidates(backends: readonly Backend[], facts: PickFacts): readonly Ba
     if (untried.length > 0) return untried
   }
   return []
+}
+
+function allGood(backends: readonly Backend[], facts: PickFacts): boolean {
+  for (const b of backends) if (b.suspect || !b.healthy || facts.ejected(b.task)) return false
+  return true
 }
 
 function unlessSuspect(backends: readonly Backend[]): readonly Backend[] {

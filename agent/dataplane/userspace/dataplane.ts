@@ -20,6 +20,7 @@ import type {
   Mesh,
   Random,
 } from '../../world.ts'
+import { AcceptTimeouts } from './accept-timeouts.ts'
 import { AliasBook, type AliasTarget, claimBlock, keyOf } from './aliases.ts'
 import { Attachments } from './attachments.ts'
 import { holderText } from './holders.ts'
@@ -90,6 +91,7 @@ class Userspace implements UserspaceDataplane {
   private readonly listeners: Listeners
   private readonly hostsFiles: HostsFiles | undefined
   private readonly sockets: OpenSockets
+  private readonly timeouts: AcceptTimeouts
   private listenersOfTrouble: ((task: TaskId, why: 'refused' | 'timeout') => void)[] = []
   private routes: Routes = { revision: 0, published: [], services: [], tasks: [] }
   /** What aliases may lead to now, by key. */
@@ -106,8 +108,9 @@ class Userspace implements UserspaceDataplane {
     this.aliases = new AliasBook(block)
     this.ledger = new Ledger(options.self, options.clock)
     this.sockets = new OpenSockets(options.clock, options.log)
+    this.timeouts = new AcceptTimeouts(options.clock)
     this.hostsFiles = options.hosts === undefined ? undefined : new HostsFiles(options.hosts.dir)
-    const { ledger, ejections, sockets } = this
+    const { ledger, ejections, sockets, timeouts } = this
     const { self, mesh, clock, random } = options
     const trouble = (task: TaskId, why: 'refused' | 'timeout') => {
       for (const listener of this.listenersOfTrouble) listener(task, why)
@@ -123,6 +126,7 @@ class Userspace implements UserspaceDataplane {
       trouble,
       udpIdleMs,
       sockets,
+      timeouts,
     })
     const attached = (task: TaskId) => this.attachments.get(task)
     mesh.onFlow((flow, target, from) => takeFlow(flow, target, from, { self, ledger, sockets, attached }))
@@ -220,6 +224,7 @@ class Userspace implements UserspaceDataplane {
     this.options.mesh.onFlow(() => 'unknown-target')
     await this.listeners.closeAll()
     this.sockets.destroyAll()
+    this.timeouts.close()
     this.marker.close()
   }
 

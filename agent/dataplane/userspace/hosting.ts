@@ -2,17 +2,17 @@
  * Takes flows from other agents to the tasks of this node: dials the task, says ACCEPTED when it has accepted, then relays.
  */
 import { createSocket, type Socket as UdpSocket } from 'node:dgram'
-import { connect, isIPv6 } from 'node:net'
+import { connect, isIPv6, type Socket } from 'node:net'
 import type { Flow, FlowHandler, ResetReason } from '../../../protocol/flow.ts'
 import type { TaskTarget } from '../../../protocol/flow-open.ts'
 import type { NodeId, TaskId } from '../../../protocol/ids.ts'
 import type { Attached } from './attachments.ts'
 import type { Ledger } from './ledger.ts'
-import { proxyHeader } from './proxy-header.ts'
+import { sendHeader } from './proxy-header.ts'
 import { Reader } from './reader.ts'
 import { SocketFlow } from './relay.ts'
 import { actualPort } from './route.ts'
-import type { OpenSockets } from './sockets.ts'
+import type { CountedSocket, OpenSockets, SocketOwner } from './sockets.ts'
 
 export interface HostingDeps {
   readonly self: NodeId
@@ -49,33 +49,31 @@ interface Way {
 }
 
 /** While the task is being dialled; then SocketFlow takes over. */
-class DialledTask implements FlowHandler {
-  private readonly cancel: () => void
+class DialledTask implements FlowHandler, SocketOwner {
+  private readonly flow: Flow
+  private readonly target: TaskTarget
+  private readonly way: Way
+  private readonly reader = new Reader()
+  private readonly task: CountedSocket
 
   constructor(flow: Flow, target: TaskTarget, way: Way) {
+    this.flow = flow
+    this.target = target
+    this.way = way
     const { host, port, deps } = way
-    const reader = new Reader()
-    const task = connect({ host, port, noDelay: true, allowHalfOpen: true, onread: reader.onread })
-    this.cancel = () => task.destroy()
-    deps.sockets.add(task)
-    const refused = (error: NodeJS.ErrnoException) => flow.reset(error.code === 'EMFILE' ? 'busy' : 'refused')
-    task.once('error', refused)
-    task.once('connect', () => {
-      task.removeListener('error', refused)
-      if (target.proxyProtocol) task.write(proxyHeader('tcp', target.client, target.entry))
-      const record = way.record()
-      flow.handler = new SocketFlow(task, flow, {
-        side: 'task',
-        record,
-        ended: (cause) => deps.ledger.end(record, cause),
-        reader,
-      })
-      flow.accept()
-    })
+    const socket = connect({ host, port, allowHalfOpen: true, onread: this.reader.onread })
+    this.task = deps.sockets.add(socket, this)
+    socket.on('connect', () => this.connected())
   }
 
   onReset(): void {
-    this.cancel()
+    this.task.socket.destroy()
+  }
+
+  /** Before it accepted. */
+  socketClosed({ errored }: Socket): void {
+    this.reader.close()
+    if (errored !== null) this.flow.reset((errored as NodeJS.ErrnoException).code === 'EMFILE' ? 'busy' : 'refused')
   }
 
   onAccepted(): void {}
@@ -84,6 +82,14 @@ class DialledTask implements FlowHandler {
   onWritable(): void {}
   onClosed(): void {}
   onDatagram(): void {}
+
+  private connected(): void {
+    const { flow, target, reader, task, way } = this
+    if (target.proxyProtocol) sendHeader(task.socket, target.client, target.entry)
+    const record = way.record()
+    flow.handler = new SocketFlow(task, flow, { side: 'task', record, ledger: way.deps.ledger, reader })
+    flow.accept()
+  }
 }
 
 /** Datagrams of one client to one task, and back. Ends when the entry node ends it, or when the task's port is closed. */

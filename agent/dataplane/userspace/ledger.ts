@@ -117,10 +117,8 @@ export class Ledger {
       cause: undefined,
     }
     this.open.set(record.id, record)
-    for (const one of this.tallies(record)) {
-      one.connections++
-      one.active++
-    }
+    began(tally(this.tasks, record.task))
+    if (this.isEntry(record)) began(tally(this.services, record.service))
     return record
   }
 
@@ -129,11 +127,8 @@ export class Ledger {
     record.endedMs = this.clock.wall()
     record.cause = cause ?? 'finished'
     this.open.delete(record.id)
-    for (const one of this.tallies(record)) {
-      one.active--
-      one.bytesIn += record.bytesIn
-      one.bytesOut += record.bytesOut
-    }
+    ended(tally(this.tasks, record.task), record)
+    if (this.isEntry(record)) ended(tally(this.services, record.service), record)
     this.ended[this.endedNext] = record
     this.endedNext = (this.endedNext + 1) % logMax
   }
@@ -198,18 +193,15 @@ export class Ledger {
     const services = copy(this.services)
     const tasks = copy(this.tasks)
     for (const record of this.open.values()) {
-      for (const one of this.tallies(record, services, tasks)) {
-        one.bytesIn += record.bytesIn
-        one.bytesOut += record.bytesOut
-      }
+      addBytes(tally(tasks, record.task), record)
+      if (this.isEntry(record)) addBytes(tally(services, record.service), record)
     }
     return { services, tasks, refused: new Map(this.refusals), datagramsDropped: this.datagramsDropped }
   }
 
   /** A service is counted where its clients come in, so that the nodes' counts add up; a task also for flows of other entry nodes. */
-  private tallies(record: FlowRecord, services = this.services, tasks = this.tasks): readonly Tally[] {
-    const task = tally(tasks, record.task)
-    return record.entry === this.self ? [tally(services, record.service), task] : [task]
+  private isEntry(record: FlowRecord): boolean {
+    return record.entry === this.self
   }
 
   /** Forgets the tallies of tasks that are gone and have no flow left. */
@@ -225,6 +217,21 @@ function tally(tallies: Map<string, Tally>, id: string): Tally {
     tallies.set(id, found)
   }
   return found
+}
+
+function began(one: Tally): void {
+  one.connections++
+  one.active++
+}
+
+function ended(one: Tally, record: FlowRecord): void {
+  one.active--
+  addBytes(one, record)
+}
+
+function addBytes(one: Tally, record: FlowRecord): void {
+  one.bytesIn += record.bytesIn
+  one.bytesOut += record.bytesOut
 }
 
 function copy(tallies: ReadonlyMap<string, Tally>): Map<string, Tally> {

@@ -20,10 +20,9 @@ export class TcpListener {
 
   /** Undefined when it listens; else the error code. */
   listen(route: Route, deps: OpeningDeps): Promise<string | undefined> {
-    const server = createServer({ pauseOnConnect: true, noDelay: true, allowHalfOpen: true }, (client) => {
-      if (deps.sockets.full) return void client.destroy()
-      deps.sockets.add(client)
-      deps.sockets.whenRoomy(() => openTcp(client, route, deps))
+    const server = createServer({ pauseOnConnect: true, allowHalfOpen: true }, (client) => {
+      if (deps.sockets.full) client.destroy()
+      else openTcp(client, route, deps)
     })
     this.server = server
     return new Promise((resolve) => {

@@ -1,30 +1,29 @@
 /**
- * Opens one TCP flow for a client that has connected: picks an endpoint, dials it here or asks its agent, and goes on to the next if it
- * does not accept (design.md 8). No client byte is read before an endpoint has accepted, so trying again loses nothing.
+ * Opens one TCP flow for a client that has connected: picks an endpoint, has it asked, and goes on to the next if it does not accept
+ * (design.md 8). No client byte is read before an endpoint has accepted, so trying again loses nothing.
+ *
+ * A connection a request makes one of these a request: what is needed only when an endpoint fails is made only then.
  */
-import { connect, type Socket } from 'node:net'
-import type { Flow, FlowHandler, ResetReason } from '../../../protocol/flow.ts'
+import type { Socket } from 'node:net'
 import type { FlowAddress } from '../../../protocol/flow-open.ts'
 import type { NodeId, TaskId } from '../../../protocol/ids.ts'
 import type { Ejections } from '../../core/routes/ejection.ts'
-import { pick } from '../../core/routes/pick.ts'
-import type { Backend } from '../../core/routes/types.ts'
+import { type PickFacts, pick } from '../../core/routes/pick.ts'
 import type { Cancel, Clock, Mesh, Random } from '../../world.ts'
-import type { FailedAttempt, Ledger } from './ledger.ts'
-import { proxyHeader } from './proxy-header.ts'
-import { Reader } from './reader.ts'
-import { relaySockets, SocketFlow } from './relay.ts'
-import { actualPort, type Route } from './route.ts'
-import type { OpenSockets } from './sockets.ts'
+import type { AcceptTimeouts, Waiter } from './accept-timeouts.ts'
+import { type Attempt, DialAttempt, MeshAttempt, type Opener } from './attempt.ts'
+import type { FailedAttempt, FlowRecord, Ledger } from './ledger.ts'
+import type { Route } from './route.ts'
+import type { CountedSocket, OpenSockets, SocketOwner } from './sockets.ts'
 
-/** 300 ms without a word, and another endpoint is tried beside the silent one (design.md 8). */
-const acceptMs = 300
 /** 2 s with nothing left to try: longer than a death takes to be known and acted on, shorter than clients' patience. */
 const hopelessMs = 2_000
 /** 10 s in all: an endpoint that is the only one may be slow or far away. */
 const patienceMs = 10_000
 /** 50 ms between two looks at an exhausted table. */
 const againMs = 50
+/** Before anything has failed. */
+const none: ReadonlySet<TaskId> = new Set()
 
 export interface OpeningDeps {
   readonly self: NodeId
@@ -34,182 +33,76 @@ export interface OpeningDeps {
   readonly ledger: Ledger
   readonly ejections: Ejections
   readonly sockets: OpenSockets
+  readonly timeouts: AcceptTimeouts
   trouble(task: TaskId, why: 'refused' | 'timeout'): void
 }
 
-/** The client's socket is paused, half-open allowed, and the caller's no more. */
+/** The client's socket is paused, half-open allowed, and the caller's no more. Waits while descriptors are used up. */
 export function openTcp(client: Socket, route: Route, deps: OpeningDeps): void {
-  const address = { host: client.remoteAddress ?? '', port: client.remotePort ?? 0 }
-  // Gone already: it was reset while it waited in the backlog.
-  if (address.host === '') client.destroy()
-  else new Opening(client, address, route, deps).begin()
+  const opening = new Opening(client, route, deps)
+  deps.sockets.whenRoomy(() => opening.begin())
 }
 
-class Opening {
-  private readonly client: Socket
-  private readonly from: FlowAddress
-  private readonly route: Route
-  private readonly deps: OpeningDeps
-  private readonly startedMs: number
-  private readonly attempts = new Set<Cancel>()
-  private readonly tried = new Set<TaskId>()
-  private cancelTimer: Cancel = nothing
+class Opening implements Opener, PickFacts, SocketOwner, Waiter {
+  readonly client: CountedSocket
+  readonly route: Route
+  readonly deps: OpeningDeps
+  tried = none
+  dueMs = 0
+  private startedMs = 0
+  private nowMs = 0
+  /** Under way, oldest first. */
+  private attempts: Attempt[] = []
+  private cancelAgain: Cancel | undefined
   private over = false
 
-  constructor(client: Socket, from: FlowAddress, route: Route, deps: OpeningDeps) {
-    this.client = client
-    this.from = from
+  constructor(client: Socket, route: Route, deps: OpeningDeps) {
+    this.client = deps.sockets.add(client, this)
     this.route = route
     this.deps = deps
-    this.startedMs = deps.clock.now()
   }
 
   begin(): void {
-    // A client that is reset or closed here while it waits takes its attempts with it.
-    this.client.on('error', nothing)
-    this.client.once('close', this.clientGone)
-    this.next()
-  }
-
-  private readonly clientGone = () => this.finish()
-
-  private next(): void {
-    this.cancelTimer()
-    const { deps, route } = this
-    const nowMs = deps.clock.now()
-    const backend = pick(route.backends, {
-      random: () => deps.random.next(),
-      active: (task) => deps.ledger.active(task),
-      ejected: (task) => deps.ejections.isEjected(task, nowMs),
-      tried: this.tried,
-      ...(route.options.affinity === 'client-ip'
-        ? { affinity: { client: this.from.host, table: route.affinity() } }
-        : {}),
-    })
-    if (backend === undefined) {
-      this.exhausted(nowMs)
+    const { client, deps } = this
+    if (client.socket.remoteAddress === undefined) {
+      // Gone already: it was reset while it waited in the backlog.
+      client.socket.destroy()
       return
     }
-    if (this.tried.size > 0) deps.ledger.retried(route.service, backend.task)
-    this.tried.add(backend.task)
-    const pickedMs = deps.clock.wall()
-    if (backend.local) this.dial(backend, pickedMs)
-    else this.ask(backend, pickedMs)
-    this.cancelTimer = deps.clock.after(acceptMs, () => {
-      this.failed(backend, { pickedMs, cause: 'timeout' })
-      this.next()
-    })
+    this.startedMs = deps.clock.now()
+    this.next(this.startedMs)
   }
 
-  /** Everything has been tried: wait for the silent ones, or look again in a moment, for a while. */
-  private exhausted(nowMs: number): void {
-    const waitedMs = nowMs - this.startedMs
-    if (waitedMs > (this.attempts.size > 0 ? patienceMs : hopelessMs)) {
-      this.deps.ledger.refused(this.route.service)
-      this.finish()
-      this.client.resetAndDestroy()
-      return
-    }
-    if (this.attempts.size === 0) this.tried.clear()
-    this.cancelTimer = this.deps.clock.after(againMs, () => this.next())
+  /** A client that is reset or closed here while it waits takes its attempts with it. */
+  socketClosed(): void {
+    this.finish(undefined)
   }
 
-  private dial(backend: Backend, pickedMs: number): void {
-    const port = actualPort(backend.ports, 'tcp', this.route.target)
-    const reader = new Reader()
-    const task = connect({ host: backend.host, port, noDelay: true, allowHalfOpen: true, onread: reader.onread })
-    const cancel = () => task.destroy()
-    this.attempts.add(cancel)
-    this.deps.sockets.add(task)
-    const failed = () => this.gaveUp(backend, cancel, pickedMs)
-    task.once('error', failed)
-    task.once('connect', () => {
-      task.removeListener('error', failed)
-      this.attempts.delete(cancel)
-      if (!this.won(backend)) {
-        task.destroy()
-        return
-      }
-      if (this.route.options.proxyProtocol) task.write(proxyHeader('tcp', this.from, this.entry()))
-      const record = this.record(backend, pickedMs)
-      relaySockets(this.client, { socket: task, reader }, record, (cause) => this.deps.ledger.end(record, cause))
-    })
+  timedOut(): void {
+    this.failed(this.attempts.at(-1)!, 'timeout')
+    this.next(this.deps.clock.now())
   }
 
-  private ask(backend: Backend, pickedMs: number): void {
-    const handler: FlowHandler = {
-      onAccepted: (flow: Flow) => {
-        this.attempts.delete(cancel)
-        if (!this.won(backend)) {
-          flow.reset('cancelled')
-          return
-        }
-        const record = this.record(backend, pickedMs)
-        flow.handler = new SocketFlow(this.client, flow, {
-          side: 'client',
-          record,
-          ended: (cause) => this.deps.ledger.end(record, cause),
-        })
-        this.client.resume()
-      },
-      onReset: (_reason: ResetReason) => this.gaveUp(backend, cancel, pickedMs),
-      onData: nothing,
-      onEnd: nothing,
-      onWritable: nothing,
-      onClosed: nothing,
-      onDatagram: nothing,
-    }
-    const opening = this.deps.mesh.open(
-      backend.node,
-      {
-        kind: 'tcp',
-        task: backend.task,
-        target: this.route.target,
-        client: this.from,
-        entry: this.entry(),
-        proxyProtocol: this.route.options.proxyProtocol,
-      },
-      handler,
-    )
-    const cancel = () => opening.cancel()
-    this.attempts.add(cancel)
-  }
-
-  private gaveUp(backend: Backend, cancel: Cancel, pickedMs: number): void {
-    if (!this.attempts.delete(cancel) || this.over) return
-    this.failed(backend, { pickedMs, cause: 'refused' })
-    this.next()
-  }
-
-  private failed({ task, node }: Backend, how: Pick<FailedAttempt, 'pickedMs' | 'cause'>): void {
-    const { deps, route } = this
-    const client = `${this.from.host}:${this.from.port}`
-    deps.ledger.attemptFailed({ ...how, client, service: route.service, task, node })
-    deps.ejections.failed(task, deps.clock.now())
-    deps.trouble(task, how.cause)
+  gaveUp(attempt: Attempt): void {
+    if (this.over) return
+    this.attempts = this.attempts.filter((one) => one !== attempt)
+    this.failed(attempt, 'refused')
+    this.next(this.deps.clock.now())
   }
 
   /** The first endpoint that accepts has the flow; the client may have gone meanwhile. */
-  private won(backend: Backend): boolean {
-    if (this.over || this.client.destroyed) return false
-    this.client.removeListener('close', this.clientGone)
-    this.finish()
-    this.deps.ejections.worked(backend.task)
+  won(attempt: Attempt): boolean {
+    if (this.over) return false
+    this.finish(attempt)
+    if (this.client.socket.destroyed) return false
+    this.deps.ejections.worked(attempt.backend.task)
     return true
   }
 
-  private finish(): void {
-    if (this.over) return
-    this.over = true
-    this.cancelTimer()
-    for (const cancel of [...this.attempts]) cancel()
-    this.attempts.clear()
-  }
-
-  private record(backend: Backend, pickedMs: number) {
+  record({ backend, pickedMs }: Attempt): FlowRecord {
     return this.deps.ledger.opened({
       protocol: 'tcp',
-      client: `${this.from.host}:${this.from.port}`,
+      client: this.name,
       service: this.route.service,
       task: backend.task,
       node: backend.node,
@@ -217,9 +110,87 @@ class Opening {
     })
   }
 
-  private entry(): FlowAddress {
-    return { host: this.client.localAddress ?? '0.0.0.0', port: this.client.localPort ?? 0 }
+  get from(): FlowAddress {
+    const { remoteAddress, remotePort } = this.client.socket
+    return { host: remoteAddress ?? '', port: remotePort ?? 0 }
+  }
+
+  get entry(): FlowAddress {
+    const { localAddress, localPort } = this.client.socket
+    return { host: localAddress ?? '0.0.0.0', port: localPort ?? 0 }
+  }
+
+  random(): number {
+    return this.deps.random.next()
+  }
+
+  active(task: TaskId): number {
+    return this.deps.ledger.active(task)
+  }
+
+  ejected(task: TaskId): boolean {
+    return this.deps.ejections.isEjected(task, this.nowMs)
+  }
+
+  get affinity(): PickFacts['affinity'] {
+    const { route } = this
+    if (route.options.affinity === 'none') return undefined
+    return { client: this.from.host, table: route.affinity() }
+  }
+
+  private next(nowMs: number): void {
+    this.stopWaiting()
+    this.nowMs = nowMs
+    const { deps, route } = this
+    const backend = pick(route.backends, this)
+    if (backend === undefined) {
+      this.exhausted()
+      return
+    }
+    if (this.tried.size > 0) deps.ledger.retried(route.service, backend.task)
+    const Attempting = backend.local ? DialAttempt : MeshAttempt
+    this.attempts.push(new Attempting(this, backend, deps.clock.wall()))
+    deps.timeouts.add(this, nowMs)
+  }
+
+  /** Everything has been tried: wait for the silent ones, or look again in a moment, for a while. */
+  private exhausted(): void {
+    const { deps, attempts } = this
+    const waitedMs = this.nowMs - this.startedMs
+    if (waitedMs > (attempts.length > 0 ? patienceMs : hopelessMs)) {
+      deps.ledger.refused(this.route.service)
+      this.finish(undefined)
+      this.client.socket.resetAndDestroy()
+      return
+    }
+    if (attempts.length === 0) this.tried = none
+    this.cancelAgain = deps.clock.after(againMs, () => this.next(deps.clock.now()))
+  }
+
+  private failed({ backend, pickedMs }: Attempt, cause: FailedAttempt['cause']): void {
+    const { deps, route } = this
+    const { task, node } = backend
+    this.tried = new Set([...this.tried, task])
+    deps.ledger.attemptFailed({ pickedMs, cause, client: this.name, service: route.service, task, node })
+    deps.ejections.failed(task, deps.clock.now())
+    deps.trouble(task, cause)
+  }
+
+  private finish(winner: Attempt | undefined): void {
+    if (this.over) return
+    this.over = true
+    this.stopWaiting()
+    for (const attempt of this.attempts) if (attempt !== winner) attempt.cancel()
+  }
+
+  private stopWaiting(): void {
+    this.deps.timeouts.delete(this)
+    this.cancelAgain?.()
+  }
+
+  /** `address:port` of the client. */
+  private get name(): string {
+    const { remoteAddress, remotePort } = this.client.socket
+    return `${remoteAddress}:${remotePort}`
   }
 }
-
-function nothing(): void {}

@@ -1,6 +1,7 @@
 /**
  * The PROXY protocol v2 header, which tells a task who the client is (haproxy's proxy-protocol.txt, section 2.2).
  */
+import type { Socket } from 'node:net'
 import ipaddr from 'ipaddr.js'
 import type { FlowAddress } from '../../../protocol/flow-open.ts'
 
@@ -21,6 +22,12 @@ export function proxyHeader(protocol: 'tcp' | 'udp', client: FlowAddress, entry:
   const family = families[`${protocol}${from.length === 4 ? 4 : 6}`]
   const body = Buffer.concat([from, to, portBytes(client.port), portBytes(entry.port)])
   return Buffer.concat([signature, Buffer.of(proxyCommand, family, body.length >>> 8, body.length & 0xff), body])
+}
+
+/** The first bytes to a task. The client's follow at once, whatever Nagle's algorithm would say. */
+export function sendHeader(task: Socket, client: FlowAddress, entry: FlowAddress): void {
+  task.setNoDelay()
+  task.write(proxyHeader('tcp', client, entry))
 }
 
 function portBytes(port: number): Buffer {

@@ -3,7 +3,7 @@
  *
  * Node gives each read 64 KB of its own. A thousand bodies of 1 MB are then 1 GB beside the heap, and V8 marks the whole heap of an agent a
  * dozen times a second to find it free: half of the CPU of a transfer. A read that was taken in whole leaves its memory free at once; one
- * that was not goes with its memory, and the next read gets other.
+ * that was not goes with its memory, and the next read gets other. Memory of an ended connection goes to the next one.
  */
 import type { OnReadOpts } from 'node:net'
 
@@ -13,57 +13,61 @@ const smallBytes = 4 * 1024
 const largeBytes = 64 * 1024
 /** A read below this, into large memory, says that the rush is over. */
 const calmBytes = 16 * 1024
-/** 1 MB that waits for the next transfers. */
-const sparesMax = 16
-const spares: Buffer[] = []
+/** 1 MB of each size waits for the next connections and transfers. */
+const spareBytesMax = 1024 * 1024
+const smallSpares: Buffer[] = []
+const largeSpares: Buffer[] = []
 
 /** What became of a read: its memory is `free`, or `held` by who took it, or held and no more is wanted until somebody resumes the socket. */
 export type Taken = 'free' | 'held' | 'stop'
 
+/** Who gets the bytes. */
+export interface Taker {
+  take(bytes: Buffer): Taken
+}
+
 export class Reader {
   /** For `connect`. */
   readonly onread: OnReadOpts
-  private take: (bytes: Buffer) => Taken = () => 'stop'
-  private small: Buffer | undefined
+  private taker: Taker | undefined
   /** Invariant: no write that is under way refers to it. */
-  private buffer: Buffer
+  private buffer = fresh(smallBytes)
 
   constructor() {
-    this.buffer = this.fresh(smallBytes)
     this.onread = { buffer: () => this.buffer, callback: (length) => this.took(length) }
   }
 
   /** Before the first byte: who takes them. */
-  into(take: (bytes: Buffer) => Taken): void {
-    this.take = take
+  into(taker: Taker): void {
+    this.taker = taker
   }
 
-  /** The connection has ended. */
+  /** The connection has ended: nothing is read after this. */
   close(): void {
-    this.spare()
-    this.buffer = this.fresh(smallBytes)
+    spare(this.buffer)
+    this.buffer = nothing
   }
 
   /** False pauses the socket. */
   private took(length: number): boolean {
-    const { buffer } = this
-    const taken = this.take(buffer.subarray(0, length))
+    const { buffer, taker } = this
+    const taken = taker === undefined ? 'stop' : taker.take(buffer.subarray(0, length))
     const isLarge = buffer.length === largeBytes
     const bytes = length === buffer.length || (isLarge && length >= calmBytes) ? largeBytes : smallBytes
     if (taken === 'free' && bytes === buffer.length) return true
-    if (taken === 'free') this.spare()
-    else if (!isLarge) this.small = undefined
-    this.buffer = this.fresh(bytes)
+    if (taken === 'free') spare(buffer)
+    this.buffer = fresh(bytes)
     return taken !== 'stop'
   }
+}
 
-  private fresh(bytes: number): Buffer {
-    if (bytes === largeBytes) return spares.pop() ?? Buffer.allocUnsafeSlow(largeBytes)
-    this.small ??= Buffer.allocUnsafeSlow(smallBytes)
-    return this.small
-  }
+const nothing = Buffer.alloc(0)
 
-  private spare(): void {
-    if (this.buffer.length === largeBytes && spares.length < sparesMax) spares.push(this.buffer)
-  }
+function fresh(bytes: number): Buffer {
+  return (bytes === largeBytes ? largeSpares : smallSpares).pop() ?? Buffer.allocUnsafeSlow(bytes)
+}
+
+function spare(buffer: Buffer): void {
+  const spares = buffer.length === largeBytes ? largeSpares : smallSpares
+  if (buffer.length > 0 && spares.length * buffer.length < spareBytesMax) spares.push(buffer)
 }

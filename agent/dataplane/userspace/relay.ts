@@ -3,114 +3,130 @@
  *
  * Half-close, back-pressure and reset pass through in both directions; nothing here picks, dials or times out. By hand and without
  * promises or pipes, since every byte goes through here (measured in ecosystem.md 4: pipeline() costs half of the connections/s).
+ * A first write leaves at once; only a later one could be held back by Nagle's algorithm, so that is switched off only then: a connection a
+ * request saves two system calls.
  */
 import type { Socket } from 'node:net'
 import type { Flow, FlowHandler, ResetReason } from '../../../protocol/flow.ts'
 import { abort } from './abort.ts'
-import type { FlowRecord } from './ledger.ts'
-import type { Reader } from './reader.ts'
+import type { FlowRecord, Ledger } from './ledger.ts'
+import type { Reader, Taken, Taker } from './reader.ts'
+import type { CountedSocket, SocketOwner } from './sockets.ts'
 
-/** Called once, when both sides are done; undefined means in good order. */
-export type Ended = (cause: string | undefined) => void
+/** Between a client and a task of this node. Both sockets are connected, half-open allowed, and nobody has read from them. */
+export class Relay implements SocketOwner, Taker {
+  private readonly client: Socket
+  private readonly task: Socket
+  private readonly reader: Reader
+  private readonly record: FlowRecord
+  private readonly ledger: Ledger
+  private open = 2
+  private cause: string | undefined
 
-/** Connected, half-open allowed, and nobody has read from it. */
-export interface Dialled {
-  readonly socket: Socket
-  /** Reads from it. */
-  readonly reader: Reader
-}
+  /** The client's socket is paused, the task's read by `reader`. */
+  constructor(
+    client: CountedSocket,
+    task: CountedSocket,
+    { reader, record, ledger }: { readonly reader: Reader; readonly record: FlowRecord; readonly ledger: Ledger },
+  ) {
+    this.client = client.socket
+    this.task = task.socket
+    this.reader = reader
+    this.record = record
+    this.ledger = ledger
+    client.owner = this
+    task.owner = this
+  }
 
-/** The client's socket is connected, half-open allowed, paused, and nobody has read from it. */
-export function relaySockets(
-  client: Socket,
-  { socket: task, reader }: Dialled,
-  record: FlowRecord,
-  ended: Ended,
-): void {
-  let open = 2
-  let cause: string | undefined
+  begin(): void {
+    const { client, task } = this
+    this.reader.into(this)
+    client.on('data', (chunk: Buffer) => this.fromClient(chunk))
+    client.on('end', () => finish(task))
+    task.on('end', () => finish(client))
+    client.resume()
+  }
 
-  client.on('data', (chunk: Buffer) => {
-    record.bytesIn += chunk.length
-    record.awaited = true
-    if (!task.write(chunk)) client.pause()
-  })
-  reader.into((chunk) => {
+  /** From the task. */
+  take(chunk: Buffer): Taken {
+    const { client, task, record } = this
+    if (record.bytesOut > 0) client.setNoDelay()
     record.bytesOut += chunk.length
     record.awaited = false
-    if (!client.write(chunk)) return 'stop'
-    return client.writableLength === 0 ? 'free' : 'held'
-  })
-  client.on('drain', () => task.resume())
-  task.on('drain', () => client.resume())
-  client.on('end', () => finish(task))
-  task.on('end', () => finish(client))
-  const closed = (socket: Socket, other: Socket, side: 'client' | 'task') => {
-    if (!socket.readableEnded || socket.errored !== null) {
-      cause ??= socket.errored === null ? 'ended here' : `${side}: ${socket.errored.message}`
+    if (client.write(chunk)) return client.writableLength === 0 ? 'free' : 'held'
+    client.once('drain', () => task.resume())
+    return 'stop'
+  }
+
+  socketClosed(socket: Socket): void {
+    const isClient = socket === this.client
+    if (!isClient) this.reader.close()
+    if (!endedWell(socket)) {
+      this.cause ??= causeOf(socket, isClient ? 'client' : 'task')
+      const other = isClient ? this.task : this.client
       if (!other.destroyed) abort(other)
     }
-    open--
-    if (open === 0) ended(cause)
+    this.open--
+    if (this.open === 0) this.ledger.end(this.record, this.cause)
   }
-  client.on('close', () => closed(client, task, 'client'))
-  task.on('close', () => {
-    reader.close()
-    closed(task, client, 'task')
-  })
-  // An error is told by the close that follows it; without a listener it would end the process.
-  client.on('error', ignore)
-  task.on('error', ignore)
-  client.resume()
+
+  private fromClient(chunk: Buffer): void {
+    const { client, task, record } = this
+    if (record.bytesIn > 0) task.setNoDelay()
+    record.bytesIn += chunk.length
+    record.awaited = true
+    if (task.write(chunk)) return
+    client.pause()
+    task.once('drain', () => client.resume())
+  }
 }
 
 /** One end of a flow through the mesh: at the entry node the socket is the client's, at the hosting node the task's. */
-export class SocketFlow implements FlowHandler {
+export class SocketFlow implements FlowHandler, SocketOwner, Taker {
   private readonly socket: Socket
   private readonly flow: Flow
   private readonly side: 'client' | 'task'
   private readonly record: FlowRecord
-  private readonly ended: Ended
+  private readonly ledger: Ledger
+  private readonly reader: Reader | undefined
   /** Bytes in the socket's write queue that are not granted again yet. */
   private held = 0
-  private socketClosed = false
-  private flowClosed = false
+  private isSocketClosed = false
+  private isFlowClosed = false
   private cause: string | undefined
 
+  /** `reader` where the socket was dialled with one. */
   constructor(
-    socket: Socket,
+    counted: CountedSocket,
     flow: Flow,
-    /** `reader` where the socket was dialled with one. */
-    options: { side: 'client' | 'task'; record: FlowRecord; ended: Ended; reader?: Reader },
+    options: { side: 'client' | 'task'; record: FlowRecord; ledger: Ledger; reader?: Reader },
   ) {
+    const { socket } = counted
     this.socket = socket
     this.flow = flow
     this.side = options.side
     this.record = options.record
-    this.ended = options.ended
-    const { reader } = options
-    if (reader === undefined) {
+    this.ledger = options.ledger
+    this.reader = options.reader
+    counted.owner = this
+    if (this.reader === undefined) {
       socket.on('data', (chunk: Buffer) => {
         if (!this.fromSocket(chunk)) socket.pause()
       })
-      // What a flow sends at once it copies; what it keeps for later is the chunk itself.
-    } else reader.into((chunk) => (this.fromSocket(chunk) ? 'free' : 'stop'))
+    } else this.reader.into(this)
     socket.on('drain', () => this.drained())
     socket.on('end', () => this.flow.end())
-    socket.on('error', ignore)
-    socket.on('close', () => {
-      reader?.close()
-      this.closed()
-    })
   }
 
   onAccepted(): void {}
 
   onData(bytes: Uint8Array): void {
+    const { socket, record } = this
     const length = bytes.length
+    if ((this.side === 'client' ? record.bytesOut : record.bytesIn) > 0) socket.setNoDelay()
     this.moved(length, this.side === 'task')
-    gather(this.socket)
-    if (this.socket.write(bytes)) this.flow.consumed(length)
+    gather(socket)
+    if (socket.write(bytes)) this.flow.consumed(length)
     else this.held += length
   }
 
@@ -119,7 +135,7 @@ export class SocketFlow implements FlowHandler {
   }
 
   onReset(reason: ResetReason): void {
-    this.flowClosed = true
+    this.isFlowClosed = true
     this.cause ??= reason
     abort(this.socket)
     this.finish()
@@ -130,11 +146,29 @@ export class SocketFlow implements FlowHandler {
   }
 
   onClosed(): void {
-    this.flowClosed = true
+    this.isFlowClosed = true
     this.finish()
   }
 
   onDatagram(): void {}
+
+  /** From the socket. What a flow sends at once it copies; what it keeps for later is the chunk itself. */
+  take(chunk: Buffer): Taken {
+    return this.fromSocket(chunk) ? 'free' : 'stop'
+  }
+
+  socketClosed(socket: Socket): void {
+    this.isSocketClosed = true
+    this.reader?.close()
+    if (!endedWell(socket)) {
+      this.cause ??= causeOf(socket, this.side)
+      if (!this.isFlowClosed) {
+        this.isFlowClosed = true
+        this.flow.reset('reset')
+      }
+    }
+    this.finish()
+  }
 
   private fromSocket(chunk: Buffer): boolean {
     this.moved(chunk.length, this.side === 'client')
@@ -153,22 +187,18 @@ export class SocketFlow implements FlowHandler {
     this.flow.consumed(held)
   }
 
-  private closed(): void {
-    const socket = this.socket
-    this.socketClosed = true
-    if (!socket.readableEnded || socket.errored !== null) {
-      this.cause ??= socket.errored === null ? 'ended here' : `${this.side}: ${socket.errored.message}`
-      if (!this.flowClosed) {
-        this.flowClosed = true
-        this.flow.reset('reset')
-      }
-    }
-    this.finish()
-  }
-
   private finish(): void {
-    if (this.socketClosed && this.flowClosed) this.ended(this.cause)
+    if (this.isSocketClosed && this.isFlowClosed) this.ledger.end(this.record, this.cause)
   }
+}
+
+/** Both sides had said that they are done. */
+function endedWell(socket: Socket): boolean {
+  return socket.readableEnded && socket.errored === null
+}
+
+function causeOf(socket: Socket, side: 'client' | 'task'): string {
+  return socket.errored === null ? 'ended here' : `${side}: ${socket.errored.message}`
 }
 
 /** Ends the writing side. After the last byte both ways, closing says the same as shutdown and close, at one system call less. */
@@ -190,5 +220,3 @@ function gather(socket: Socket): void {
 function scatter(): void {
   for (const socket of gathering.splice(0)) socket.uncork()
 }
-
-function ignore(): void {}

@@ -18,13 +18,32 @@ const sweepMs = 15_000
 /** 60 s of silence before the first probe: below the idle limits of firewalls between (NAT 2 to 5 minutes and more). */
 const keepAliveMs = 60_000
 
+/** Who must know when a socket has closed. `socket.errored` says why, if it was not in good order. */
+export interface SocketOwner {
+  socketClosed(socket: Socket): void
+}
+
+/** A socket that is counted. Its owner may change; the socket keeps one listener for its end. */
+export class CountedSocket {
+  readonly socket: Socket
+  owner: SocketOwner
+  /** Where it is among the open ones. */
+  index: number
+  isKeptAlive = false
+
+  constructor(socket: Socket, owner: SocketOwner, index: number) {
+    this.socket = socket
+    this.owner = owner
+    this.index = index
+  }
+}
+
 export class OpenSockets {
   private readonly limit: number
   private readonly log: Log
   private readonly clock: Clock
   private used = 0
-  private readonly fresh = new Set<Socket>()
-  private readonly kept = new Set<Socket>()
+  private readonly open: CountedSocket[] = []
   private readonly waiting: (() => void)[] = []
   private told = false
   private cancelSweep: Cancel
@@ -36,14 +55,15 @@ export class OpenSockets {
     this.cancelSweep = clock.after(sweepMs, () => this.sweep())
   }
 
-  /** Counts a TCP socket until it closes. */
-  add(socket: Socket): void {
+  /** Counts a TCP socket until it closes, and tells its owner then. */
+  add(socket: Socket, owner: SocketOwner): CountedSocket {
     this.take()
-    this.fresh.add(socket)
-    socket.once('close', () => {
-      if (!this.fresh.delete(socket)) this.kept.delete(socket)
-      this.free()
-    })
+    const counted = new CountedSocket(socket, owner, this.open.length)
+    this.open.push(counted)
+    // An error is told by the close that follows it; without a listener it would end the process.
+    socket.on('error', ignore)
+    socket.on('close', () => this.closed(counted))
+    return counted
   }
 
   /** Counts any other descriptor; `free` must follow once. */
@@ -76,7 +96,7 @@ export class OpenSockets {
   destroyAll(): void {
     this.cancelSweep()
     this.waiting.length = 0
-    for (const socket of [...this.fresh, ...this.kept]) socket.destroy()
+    for (const { socket } of [...this.open]) socket.destroy()
   }
 
   /** Nothing more may wait: what is left is for the rest of the agent. */
@@ -88,15 +108,28 @@ export class OpenSockets {
     return this.used < this.limit * 0.8
   }
 
-  private sweep(): void {
-    for (const socket of this.fresh) {
-      socket.setKeepAlive(true, keepAliveMs)
-      this.kept.add(socket)
+  private closed(counted: CountedSocket): void {
+    // The last one takes the place that becomes free.
+    const last = this.open.pop()!
+    if (last !== counted) {
+      this.open[counted.index] = last
+      last.index = counted.index
     }
-    this.fresh.clear()
+    counted.owner.socketClosed(counted.socket)
+    this.free()
+  }
+
+  private sweep(): void {
+    for (const counted of this.open) {
+      if (counted.isKeptAlive) continue
+      counted.isKeptAlive = true
+      counted.socket.setKeepAlive(true, keepAliveMs)
+    }
     this.cancelSweep = this.clock.after(sweepMs, () => this.sweep())
   }
 }
+
+function ignore(): void {}
 
 /** The soft limit of this process; 1024 where it cannot be read. */
 function openFilesLimit(): number {

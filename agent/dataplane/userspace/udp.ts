@@ -10,6 +10,7 @@ import type { Flow, FlowHandler } from '../../../protocol/flow.ts'
 import { pick } from '../../core/routes/pick.ts'
 import type { Backend } from '../../core/routes/types.ts'
 import type { Cancel } from '../../world.ts'
+import { acceptMs } from './accept-timeouts.ts'
 import { enlargeBuffers, literal } from './hosting.ts'
 import type { FlowRecord } from './ledger.ts'
 import type { OpeningDeps } from './opening.ts'
@@ -20,8 +21,6 @@ import { actualPort, type Route } from './route.ts'
 const flowsMax = 4_096
 /** Datagrams that wait for an endpoint's first word: 50 ms at 20,000 a second, in which a connection to another agent is made. */
 const waitingMax = 1_024
-/** 300 ms, as for TCP. */
-const acceptMs = 300
 const sweepMs = 1_000
 
 export interface UdpDeps extends OpeningDeps {

@@ -5,7 +5,7 @@ import { Reader, type Taken } from '../../../agent/dataplane/userspace/reader.ts
 /** Reads as many bytes as there is room for, at most `most`, all of one value. */
 function reading(take: (bytes: Buffer) => Taken) {
   const reader = new Reader()
-  reader.into(take)
+  reader.into({ take })
   const { buffer, callback } = reader.onread as { buffer: () => Uint8Array; callback: typeof reader.onread.callback }
   return {
     reader,
