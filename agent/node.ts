@@ -147,7 +147,8 @@ export async function createNode(world: World, config: NodeConfig): Promise<Node
     whenRouted: routesLoop.whenRouted,
   })
 
-  view.attach({ publish: gossip.publish, connected: transport.connected, pushDurably: sync.pushDurably })
+  const { pushDurably, hurry } = sync
+  view.attach({ publish: gossip.publish, connected: transport.connected, pushDurably, hurry })
 
   /** What is missing of a scope; at least 1 while holders are known and none was asked. */
   function needOf(scope: Scope): number {
@@ -320,6 +321,7 @@ export async function createNode(world: World, config: NodeConfig): Promise<Node
       announceSelf()
       if (given.dataplane === 'linux') makeIngress()
       await tellMembers()
+      sync.hurry()
       membership.open()
       janitor.start()
     },

@@ -57,6 +57,8 @@ export interface ViewHooks {
   connected(): readonly NodeId[]
   /** Whether the member took the records in and fsynced them. Never rejects. */
   pushDurably(node: NodeId, records: readonly StateRecord[]): Promise<boolean>
+  /** Another run of this node has spoken, or may have, and gossip may not bring what it says next. */
+  hurry(): void
 }
 
 export type Notice =

@@ -42,6 +42,11 @@ export interface Sync {
   onRequest(from: NodeId, kind: string, bytes: Uint8Array): Promise<Uint8Array> | undefined
   /** One exchange; resolves to whether all of it was done. Never rejects. */
   exchange(node: NodeId): Promise<boolean>
+  /**
+   * The next few exchanges follow in short time: for a node that may not be the only one under its id. What the other says reaches it by
+   * sync alone, since gossip gives nothing back to where it seems to come from.
+   */
+  hurry(): void
   readiness(scope: Scope): Readiness
   /** The view's `applied()` up to which a member is known to have everything of a scope; 0 at first. */
   coveredThrough(node: NodeId, scope: Scope): number
@@ -60,6 +65,11 @@ export interface SyncOptions {
 
 /** 5 s for one chunk of 256 KB: a link slower than 50 KB/s cannot keep up with a cluster. */
 const requestMs = 5_000
+/** 200 ms for the other's answer to reach the members, doubled three times: a link that was just taken over is back within 2 s. */
+const hurryMs = 200
+const hurriedMax = 4
+/** What one member was told by sync, it does not gossip on: the other side may be asking another. */
+const hurriedWidth = 3
 /** Rows of digests in one message: 60 bytes each keep it well under limits.requestBytesMax. */
 const rowsMax = 5_000
 
@@ -71,6 +81,7 @@ export function createSync(options: SyncOptions): Sync {
   const reseeding = new Set<Scope>()
   const running = new Map<NodeId, Promise<boolean>>()
   let timer: Cancel | undefined
+  let hurried = 0
   let troubled: string | undefined
   let stopped = false
 
@@ -251,18 +262,22 @@ export function createSync(options: SyncOptions): Sync {
     return out
   }
 
-  /** The member not synced with for longest; of equals, by chance, so that not everybody asks the same one. */
-  function partner(): NodeId | undefined {
+  /** The members not synced with for longest; of equals, by chance, so that not everybody asks the same one. */
+  function partners(count: number): readonly NodeId[] {
     const waiting = transport.connected().map((node) => ({ node, at: lastMs.get(node) ?? -1, chance: random.next() }))
-    return waiting.sort((a, b) => a.at - b.at || a.chance - b.chance)[0]?.node
+    return waiting
+      .sort((a, b) => a.at - b.at || a.chance - b.chance)
+      .slice(0, count)
+      .map(({ node }) => node)
   }
 
   /** A third of jitter, so that exchanges of a cluster that started at once spread out. */
   function schedule(): void {
     if (stopped) return
-    timer = clock.after(times.syncEveryMs * (0.83 + random.next() / 3), () => {
-      const node = partner()
-      if (node !== undefined) void exchange(node)
+    const isHurried = hurried > 0
+    const usualMs = times.syncEveryMs * (0.83 + random.next() / 3)
+    timer = clock.after(isHurried ? hurryMs * 2 ** (hurriedMax - hurried--) : usualMs, () => {
+      for (const node of partners(isHurried ? hurriedWidth : 1)) void exchange(node)
       for (const known of [...lastMs.keys()]) if (view.removals.has(known)) lastMs.delete(known)
       schedule()
     })
@@ -292,6 +307,11 @@ export function createSync(options: SyncOptions): Sync {
       return ours.includes(kind) ? answer(from, kind, bytes) : undefined
     },
     exchange,
+    hurry() {
+      hurried = hurriedMax
+      timer?.()
+      schedule()
+    },
     readiness(scope) {
       if (caughtUp.has(scope) && view.need(scope) === 0) return 'caught-up'
       const others = [...view.members.values()].filter(

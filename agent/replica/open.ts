@@ -25,6 +25,8 @@ const spreadMs = 1_000
 const spreadWidth = 3
 /** Proof of another live run: it answered our word on ourselves this often. One or two may be old records after a clock was set back. */
 const duplicateAfter = 3
+/** Copies of one data directory, and copies of those: more than anybody makes in one run of the agent. */
+const otherRunsMax = 64
 const supersededMax = 8
 
 export async function openView(options: ViewOptions): Promise<ReplicatedView> {
@@ -38,7 +40,8 @@ export async function openView(options: ViewOptions): Promise<ReplicatedView> {
   const lackedFrom = new Map<NodeId, Map<Scope, Dots>>()
   const lostSpecs = new Map<string, LostSpec[]>()
   let hooks: ViewHooks | undefined
-  let otherRunAnswers = 0
+  /** How often each other run of this node answered. */
+  const otherRuns = new Map<string, number>()
 
   for (const entry of journal.entries) replay(entry, { self, store, sequences })
   if (journal.found !== 'whole') sequences.restart(drawLog(random))
@@ -160,21 +163,24 @@ export async function openView(options: ViewOptions): Promise<ReplicatedView> {
       'members know more of this node than it does itself: its data directory is an older copy; it writes under a new log from here',
     )
     writer.startNewLog(drawLog(random))
+    hooks?.hurry()
   }
 
   function inspectOtherRun({ value, version }: StateRecord<'member'>): void {
     const own = scopes.get('cluster')?.records.get(`member/${self}`) as StateRecord<'member'> | undefined
     if (value === null || value.run === options.run || own?.value?.run !== options.run) return
     if (compareVersions(version, own.version) < 0) return
-    otherRunAnswers++
+    const answers = (otherRuns.get(value.run) ?? 0) + 1
+    if (answers > 1 || otherRuns.size < otherRunsMax) otherRuns.set(value.run, answers)
     const yields =
       options.startedMs > value.startedMs || (options.startedMs === value.startedMs && options.run > value.run)
-    if (yields && otherRunAnswers >= duplicateAfter) writer.stop()
+    if (yields && answers >= duplicateAfter) writer.stop()
     else {
       stamps.observe(version)
       writer.put({ scope: 'cluster', kind: 'member', id: self, value: own.value })
     }
-    if (otherRunAnswers !== duplicateAfter) return
+    if (answers < duplicateAfter) hooks?.hurry()
+    if (answers !== duplicateAfter) return
     log.error('another agent runs under the id of this node: its data directory was copied', { yields })
     options.onDuplicate({ other: value, yields })
   }

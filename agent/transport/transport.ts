@@ -65,6 +65,8 @@ export interface Libp2pTransport extends Transport {
 const introductionMs = 60_000
 /** A link that lost against another of the same pair lives on for requests under way. */
 const retireMs = 2_000
+/** One that its own end dialled again. Short: it was lost, or another agent of the same id dialled, and the first must soon learn that. */
+const replacedMs = 200
 /**
  * The kernel closes a killed process's sockets one after another: for a moment its connections are gone and its port still accepts, then resets. A reset
  * is looked at again after 15 ms, at most 4 times, before it is told as 'unreachable'.
@@ -235,7 +237,7 @@ export function createTransport(options: TransportOptions): Libp2pTransport {
     const low = self < peer.node ? self : peer.node
     if (stopping || admission.isRemoved(peer.node)) link.end('not wanted')
     else if (old === undefined || keepsNew({ low }, old, link)) take(link, old)
-    else retire(link)
+    else retire(link, retireMs)
     link.run()
   }
 
@@ -243,12 +245,12 @@ export function createTransport(options: TransportOptions): Libp2pTransport {
     links.set(link.peer.node, link)
     started?.gate.open(link.connection)
     if (old === undefined) handlers?.onConnected(link.peer.node)
-    else retire(old)
+    else retire(old, old.dialledBy === link.dialledBy ? replacedMs : retireMs)
     keeper?.refresh()
   }
 
-  function retire(link: Link): void {
-    const cancel = clock.after(retireMs, () => {
+  function retire(link: Link, afterMs: number): void {
+    const cancel = clock.after(afterMs, () => {
       cancels.delete(cancel)
       if (links.get(link.peer.node) !== link) link.end('a second connection')
     })

@@ -194,7 +194,8 @@ export function createNet(seed = 1): Net {
         publish(topic, bytes) {
           published.push(topic)
           for (const [other, node] of nodes) {
-            if (!reachable(place, other) || random.next() < net.loss) continue
+            // Two under one id are one to those who relay: nothing goes back to where it came from.
+            if (node.id === id || !reachable(place, other) || random.next() < net.loss) continue
             const copy = Uint8Array.from(bytes)
             // Up to 100 ms, so messages overtake one another.
             clock.after(random.next() * 100, () => {
@@ -218,12 +219,19 @@ export function createNet(seed = 1): Net {
             ...new Set(
               [...nodes.keys()].filter((other) => reachable(place, other)).map((other) => nodes.get(other)!.id),
             ),
-          ].sort(),
+          ]
+            .filter((other) => other !== id)
+            .sort(),
       }
       const times = presets.local
       const gossip = createGossip({ view, transport, clock, times })
       const sync = createSync({ view, transport, clock, random: nodeRandom, log: quiet, times })
-      view.attach({ publish: gossip.publish, connected: transport.connected, pushDurably: sync.pushDurably })
+      view.attach({
+        publish: gossip.publish,
+        connected: transport.connected,
+        pushDurably: sync.pushDurably,
+        hurry: sync.hurry,
+      })
       const janitor = createJanitor({
         view,
         sync,

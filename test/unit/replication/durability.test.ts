@@ -252,6 +252,18 @@ describe('a copied data directory', () => {
     expect(net.digestsEqual()).toBe(true)
   })
 
+  it.for([1, 2, 3, 4, 5])('is found about as soon as the two can hear of each other (seed %i)', async (seed) => {
+    const net = createNet(seed)
+    const a = await net.add('n1')
+    for (const other of ['n2', 'n3']) await net.add(other)
+    const disk = a.disk.copy()
+    await net.advance(10_000)
+    const clone = await net.add('n1', { disk, place: 'copy' })
+    clone.sync.hurry()
+    await net.advance(1_500)
+    expect(clone.duplicates.map(({ yields }) => yields)).toEqual([true])
+  })
+
   it('is not seen in the records of an earlier run of the same node', async () => {
     const net = createNet()
     const [a] = [await net.add('n1'), await net.add('n2')]
