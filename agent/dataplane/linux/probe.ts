@@ -4,7 +4,7 @@
  */
 import { accessSync, constants, readFileSync } from 'node:fs'
 import { reasonOf } from '../../fault.ts'
-import { holderOf } from '../userspace/holders.ts'
+import { holderOf } from '../holders.ts'
 import { run, type Tool, toolFolders } from './tools.ts'
 
 export async function missingForLinux(options: { readonly vxlanPort: number }): Promise<string | undefined> {

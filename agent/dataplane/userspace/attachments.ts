@@ -9,7 +9,7 @@ import type { Protocol } from '../../../protocol/model.ts'
 import { hash32 } from '../../core/routes/maglev.ts'
 import { fault } from '../../fault.ts'
 import type { Attachment, AttachmentPort, AttachRequest } from '../../world.ts'
-import { holderText, isTakenAt, takenPorts } from './holders.ts'
+import { holderText, isTakenAt, takenPorts } from '../holders.ts'
 
 /** Below the kernel's ephemeral ports (32768), so that no outgoing connection takes one between choice and use. */
 const firstPort = 20_000

@@ -20,10 +20,10 @@ import type {
   Mesh,
   Random,
 } from '../../world.ts'
+import { holderText } from '../holders.ts'
 import { AcceptTimeouts } from './accept-timeouts.ts'
 import { AliasBook, type AliasTarget, claimBlock, keyOf } from './aliases.ts'
 import { Attachments } from './attachments.ts'
-import { holderText } from './holders.ts'
 import { takeFlow } from './hosting.ts'
 import { type HostName, HostsFiles } from './hosts-files.ts'
 import { type Counters, type FailedAttempt, type FlowRecord, Ledger } from './ledger.ts'

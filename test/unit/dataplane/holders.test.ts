@@ -1,7 +1,7 @@
 // Which program stands in the way of a port, on which address.
 import { createServer, type Server } from 'node:net'
 import { afterEach, expect, test } from 'vitest'
-import { holderOf, isTakenAt } from '../../../agent/dataplane/userspace/holders.ts'
+import { holderOf, isTakenAt } from '../../../agent/dataplane/holders.ts'
 
 const open: Server[] = []
 afterEach(async () => {
