@@ -4,9 +4,20 @@
  * Owns the table `inet grapevine`, the policy routes of replies through entry nodes, and the UDP conntrack entries of our addresses. Never touches
  * another program's table, and never a device: those are devices.ts.
  */
-import type { NodeId, TaskId } from '../../../protocol/ids.ts'
+import type { NodeId } from '../../../protocol/ids.ts'
+import { ingressNetwork } from '../../../protocol/model.ts'
 import type { Routes } from '../../core/routes/types.ts'
+import { fault, reasonOf } from '../../fault.ts'
 import type { Clock, Log } from '../../world.ts'
+import { currentBackends, forgetOutdated } from './conntrack.ts'
+import type { TaskLinks } from './devices.ts'
+import { EntryNumbers, makeReplyRoutes, numbersFound, readReplyRoutes } from './marks.ts'
+import { emptyMemory } from './memory.ts'
+import type { Table } from './model.ts'
+import { bridgeName, nodeMac } from './names.ts'
+import { createNft } from './nft.ts'
+import { renderTable } from './render.ts'
+import { difference, replacement, tableName } from './text.ts'
 
 /** What `apply` makes so. */
 export interface FirewallInput {
@@ -17,14 +28,7 @@ export interface FirewallInput {
   readonly underlay: string
   /** Own addresses on which published ports are served (`--address`). */
   readonly addresses: readonly string[]
-  readonly local: readonly LocalTask[]
-}
-
-/** A task in a namespace of this node: its addresses, and where the agent's resolver for it listens. */
-export interface LocalTask {
-  readonly task: TaskId
-  readonly links: readonly { readonly network: string; readonly address: string }[]
-  readonly resolver: { readonly host: string; readonly port: number }
+  readonly local: readonly TaskLinks[]
 }
 
 export interface FirewallOptions {
@@ -49,4 +53,157 @@ export interface FirewallCounters {
   readonly rewrites: number
   /** UDP conntrack entries deleted because their backend is gone. */
   readonly udpForgotten: number
+}
+
+/** 500 ms: with the time that writing a large table takes, what another program flushed is back within 2 s. */
+const lookMs = 500
+/** 10 s: what the kernel holds beside the table is compared this often, and with the next look after a change. */
+const sweepMs = 10_000
+
+/** Writes nothing before the first `apply`: what an earlier run of the agent left goes on forwarding. Rejects with a Fault where nft is missing. */
+export async function createFirewall({ clock, log, onRestored }: FirewallOptions): Promise<Firewall> {
+  const nft = createNft(clock)
+  const numbers = new EntryNumbers()
+  const memory = emptyMemory()
+  let input: FirewallInput | undefined
+  /** What the kernel has; undefined when that is not known. */
+  let held: Table | undefined
+  let generation = 0
+  let counters: FirewallCounters = { restored: 0, rewrites: 0, udpForgotten: 0 }
+  let numbered: Promise<void> | undefined
+  let routedFor = ''
+  let sweepAtMs = 0
+  let lastTrouble = ''
+  let closed = false
+  let tail: Promise<unknown> = Promise.resolve()
+
+  await nft.look().catch((error: unknown) => {
+    nft.close()
+    throw fault('unavailable', `nft does not answer: ${reasonOf(error)}`, 'Install nftables', error)
+  })
+
+  function inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const done = tail.then(work)
+    tail = done.catch(() => {})
+    return done
+  }
+
+  async function makeSo(wanted: FirewallInput): Promise<void> {
+    const table = renderTable({ ...wanted, numbers: numbers.of(linuxNodes(wanted)) }, memory)
+    if (held === undefined) return await rewrite(table)
+    const changes = difference(held, table)
+    if (changes.length === 0) return
+    sweepAtMs = 0
+    try {
+      await nft.transact([...changes, ...generationIs(generation + 1)])
+      generation += 1
+      held = table
+    } catch (error) {
+      log.warn('nft refused a change; the whole table is written anew', { reason: reasonOf(error) })
+      await rewrite(table)
+    }
+  }
+
+  async function rewrite(table: Table): Promise<void> {
+    held = undefined
+    generation += 1
+    counters = { ...counters, rewrites: counters.rewrites + 1 }
+    await nft.transact([...replacement(table), ...generationIs(generation)])
+    held = table
+  }
+
+  /** Connections that were open when the agent ended carry the numbers that it had given. */
+  async function adoptNumbers(wanted: FirewallInput): Promise<void> {
+    if (!hasIngress(wanted)) return
+    const found = numbersFound(await readReplyRoutes(bridgeName(ingressNetwork)))
+    for (const node of linuxNodes(wanted)) {
+      const number = found.get(nodeMac(node))
+      if (number !== undefined) numbers.adopt(node, number)
+    }
+  }
+
+  /** What belongs to the table but is not in it: routes of replies and UDP entries. Compared, since devices are made anew beside us. */
+  async function sweep(wanted: FirewallInput): Promise<void> {
+    sweepAtMs = clock.now() + sweepMs
+    try {
+      await routeReplies(wanted)
+      const forgotten = await forgetOutdated(currentBackends(wanted.routes, wanted.addresses))
+      counters = { ...counters, udpForgotten: counters.udpForgotten + forgotten }
+      lastTrouble = ''
+    } catch (error) {
+      trouble('the kernel did not take what belongs to the nft table', error)
+    }
+  }
+
+  async function routeReplies(wanted: FirewallInput): Promise<void> {
+    if (!hasIngress(wanted)) return
+    const nodes = linuxNodes(wanted)
+    await makeReplyRoutes(bridgeName(ingressNetwork), numbers.of(nodes))
+    routedFor = nodes.join()
+  }
+
+  async function look(): Promise<void> {
+    if (input === undefined || closed) return
+    try {
+      if (held === undefined) await makeSo(input)
+      else if (!(await isIntact())) {
+        await rewrite(held)
+        counters = { ...counters, restored: counters.restored + 1 }
+        onRestored()
+      }
+      if (clock.now() >= sweepAtMs) await sweep(input)
+    } catch (error) {
+      trouble('the nft table could not be looked at or restored', error)
+    }
+  }
+
+  async function isIntact(): Promise<boolean> {
+    const found = await nft.look()
+    return found !== undefined && Number(found) === generation
+  }
+
+  /** Once for each change of cause. */
+  function trouble(what: string, error: unknown): void {
+    const reason = reasonOf(error)
+    if (reason !== lastTrouble) log.error(what, { reason })
+    lastTrouble = reason
+  }
+
+  function lookAgain(): void {
+    if (closed) return
+    clock.after(lookMs, () => void inTurn(look).then(lookAgain))
+  }
+  lookAgain()
+
+  return {
+    apply: (wanted) =>
+      inTurn(async () => {
+        // Without the bridge, which is made before us, there is nothing to adopt.
+        numbered ??= adoptNumbers(wanted).catch(() => {})
+        await numbered
+        input = wanted
+        await makeSo(wanted)
+        if (linuxNodes(wanted).join() === routedFor) return
+        await routeReplies(wanted).catch((error) => trouble('replies find no way back to other nodes', error))
+      }),
+    async close() {
+      closed = true
+      await tail
+      nft.close()
+    },
+    counters: () => counters,
+  }
+}
+
+function linuxNodes({ routes }: FirewallInput): readonly NodeId[] {
+  return (routes.overlay?.nodes ?? []).filter(({ dataplane }) => dataplane === 'linux').map(({ node }) => node)
+}
+
+function hasIngress({ routes }: FirewallInput): boolean {
+  return routes.overlay?.networks.some(({ id }) => id === ingressNetwork) ?? false
+}
+
+/** A mark by which the table is known again (nft.ts). */
+function generationIs(generation: number): readonly string[] {
+  return [`flush set ${tableName} generation`, `add element ${tableName} generation { ${generation} }`]
 }

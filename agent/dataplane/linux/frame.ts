@@ -37,7 +37,7 @@ export function frame(facts: FrameFacts): ReadonlyMap<string, Chain> {
   return new Map([
     ['zoning', chain({ type: 'filter', at: 'prerouting', priority: -300 }, ...zoning(facts))],
     ['entry', chain({ type: 'filter', at: 'prerouting', priority: -150 }, ...entry(facts))],
-    ['redirect', chain({ type: 'nat', at: 'prerouting', priority: -100 }, ...redirect())],
+    ['redirection', chain({ type: 'nat', at: 'prerouting', priority: -100 }, ...redirection())],
     ['source', chain({ type: 'nat', at: 'postrouting', priority: 100 }, ...source(facts))],
     ['forward', chain({ type: 'filter', at: 'forward', priority: 0 }, ...forward())],
     ['from_tasks', chain(undefined, ...fromTasks(facts))],
@@ -76,7 +76,7 @@ function entry({ ingress }: FrameFacts): readonly Rule[] {
   ]
 }
 
-function redirect(): readonly Rule[] {
+function redirection(): readonly Rule[] {
   return [
     rule({ do: 'verdict', of: ['meta l4proto', 'th dport'], map: 'published' }, { fields: ['ip daddr'], in: 'own' }),
     rule({ do: 'verdict', of: ['iifname', 'ip daddr'], map: 'vips' }),

@@ -2,7 +2,7 @@
  * Computes the kernel's whole table from what this node knows. Pure: equal input gives an equal table.
  *
  * `memory` makes it cheap to render again after a small change and never alters the result. Everything from other nodes that becomes a word of nft is
- * checked on the way (here and in ways.ts).
+ * checked on the way, here and in ways.ts.
  */
 import type { NodeId } from '../../../protocol/ids.ts'
 import { ingressNetwork } from '../../../protocol/model.ts'
@@ -10,30 +10,41 @@ import { contains, overlap, parseAddress, parseSubnet, type Subnet } from '../..
 import type { Overlay, OverlayNetwork } from '../../core/routes/overlay.ts'
 import type { FirewallInput } from './firewall.ts'
 import { frame, markBase } from './frame.ts'
-import { device, type Field, keyOf, type NamedSet, type Table } from './model.ts'
+import { emptyMemory, type Memory, waysOf } from './memory.ts'
+import { type Chain, device, type Field, keyOf, type NamedSet, type Table } from './model.ts'
 import { bridgeName, nodeMac } from './names.ts'
-import { type Memory, type WaySet, ways } from './ways.ts'
+import type { Way, WaySet } from './ways.ts'
 
 export interface RenderFacts extends FirewallInput {
   /** Numbers of the nodes through which connections may come (marks.ts). */
   readonly numbers: ReadonlyMap<NodeId, number>
 }
 
-export function renderTable(facts: RenderFacts, memory: Memory = new Map()): Table {
-  const { routes, underlay } = facts
+export function renderTable(facts: RenderFacts, memory: Memory = emptyMemory()): Table {
+  const { routes, underlay, self } = facts
   const overlay: Overlay = routes.overlay ?? { networks: [], nodes: [], places: [] }
   const networks = disjoint(overlay.networks)
   const ingress = networks.some(({ id }) => id === ingressNetwork) ? bridgeName(ingressNetwork) : undefined
   const planes = new Map(overlay.nodes.map(({ node, dataplane }) => [node, dataplane]))
-  const grown = ways({ ...routes, planeOf: (node) => (node === facts.self ? 'linux' : planes.get(node)) }, memory)
+  const chains = new Map(frame({ underlay, ingress }))
+  const elements = Object.fromEntries(Object.keys(waySets).map((name) => [name, new Map()])) as WayElements
+  for (const way of waysOf(routes, planes.set(self, 'linux'), memory)) addWay(way, chains, elements)
   const sets = new Map<string, NamedSet>()
-  for (const [name, { keys, values }] of Object.entries(waySets)) {
-    sets.set(name, { keys, values, interval: false, elements: grown.elements.get(name as WaySet)! })
+  for (const [name, shape] of Object.entries(waySets)) {
+    sets.set(name, { ...shape, interval: false, elements: elements[name as WaySet] })
   }
   for (const [name, elements] of Object.entries(sidesOf(facts, overlay, networks))) {
     sets.set(name, { ...sideSets[name as SideSet], elements })
   }
-  return { sets, chains: new Map([...frame({ underlay, ingress }), ...grown.chains]) }
+  return { sets, chains }
+}
+
+type WayElements = Readonly<Record<WaySet, Map<string, string>>>
+
+/** Two that claim one key are in conflict, and the first keeps it (routes are sorted); the chains of the other stay unreached. */
+function addWay(way: Way, chains: Map<string, Chain>, elements: WayElements): void {
+  for (const [name, chain] of way.chains) if (!chains.has(name)) chains.set(name, chain)
+  for (const [set, key, value] of way.elements) if (!elements[set].has(key)) elements[set].set(key, value)
 }
 
 const socket: readonly Field[] = ['ip daddr', 'meta l4proto', 'th dport']
@@ -63,6 +74,8 @@ const sideSets: Readonly<Record<SideSet, Omit<NamedSet, 'elements'>>> = {
   hairpin: { keys: ['ip saddr', 'ip daddr'], values: ['ip saddr'], interval: false },
   resolvers: { keys: ['ip saddr', ...socket], values: undefined, interval: false },
   entries: { keys: ['ether saddr'], values: ['ct mark'], interval: false },
+  /** Filled by firewall.ts with every transaction. */
+  generation: { keys: ['meta mark'], values: undefined, interval: false },
   zones: { keys: ['ether saddr'], values: ['ct zone'], interval: false },
 }
 
@@ -102,6 +115,7 @@ function sidesOf(
       ]),
     ),
     entries: new Map(entries.map(({ mac, number }) => [mac, `0x${(markBase | number).toString(16)}`])),
+    generation: setOf([]),
     zones: new Map(entries.map(({ mac, number }) => [mac, String(number)])),
   }
 }

@@ -1,0 +1,128 @@
+/**
+ * Forgets UDP connections whose backend is gone, so that their next datagram finds another (conntrack(8)).
+ *
+ * By comparison of what is tracked with what is current, never by event: an event that is missed leaves a client talking to nobody for as long as it talks
+ * (kubernetes #126130). Only connections to addresses of ours are looked at; TCP is left to close by itself.
+ */
+import { spawn } from 'node:child_process'
+import { createInterface } from 'node:readline'
+import { contains, parseAddress, parseSubnet, type Subnet } from '../../core/addresses/ipv4.ts'
+import type { Routes } from '../../core/routes/types.ts'
+import { fault, reasonOf } from '../../fault.ts'
+import { keyOf } from './model.ts'
+import { run, toolFolders } from './tools.ts'
+
+export interface Tracked {
+  readonly source: string
+  readonly destination: string
+  readonly port: number
+  /** Who answers, or would. */
+  readonly backend: string
+  readonly backendPort: number
+}
+
+/** Who may answer at our addresses. */
+export interface Current {
+  /** By `address . port`, or `address` for any port: `host . port` or `host` of each backend. */
+  readonly backends: ReadonlyMap<string, ReadonlySet<string>>
+  readonly own: ReadonlySet<string>
+  /** Addresses of other members. */
+  readonly members: ReadonlySet<string>
+  /** Of the networks that are here. */
+  readonly subnets: readonly Subnet[]
+}
+
+export function currentBackends(routes: Routes, own: readonly string[]): Current {
+  const backends = new Map<string, Set<string>>()
+  const add = (key: string, ends: readonly string[]) => {
+    backends.set(key, new Set([...(backends.get(key) ?? []), ...ends]))
+  }
+  for (const route of routes.published) {
+    const { protocol, port, target } = route
+    if (protocol !== 'udp' || route.options.proxyProtocol) continue
+    const ends = route.backends.map(({ host, ports }) => {
+      const found = ports.find((p) => p.protocol === 'udp' && p.target === target)
+      return keyOf(host, found?.actual ?? target)
+    })
+    for (const address of own) add(keyOf(address, port), ends)
+  }
+  for (const { vip, backends: all } of routes.services) {
+    if (vip === undefined) continue
+    const hosts = all.map(({ host }) => host)
+    add(vip, hosts)
+  }
+  for (const { address, backend } of routes.tasks) add(address, [address, backend.host])
+  const { nodes = [], networks = [] } = routes.overlay ?? {}
+  return {
+    backends,
+    own: new Set(own),
+    members: new Set(nodes.flatMap(({ addresses }) => addresses)),
+    subnets: networks.flatMap(({ subnet }) => parseSubnet(subnet) ?? []),
+  }
+}
+
+/** Those whose backend is gone, once for each destination and backend. */
+export function outdated(tracked: readonly Tracked[], current: Current): readonly Tracked[] {
+  const found = new Map<string, Tracked>()
+  for (const entry of tracked) {
+    if (!isOurs(entry, current)) continue
+    const { destination, port, backend, backendPort } = entry
+    const ends = current.backends.get(keyOf(destination, port)) ?? current.backends.get(destination)
+    if (ends?.has(backend) || ends?.has(keyOf(backend, backendPort))) continue
+    found.set(keyOf(destination, port, backend, backendPort), entry)
+  }
+  return [...found.values()]
+}
+
+/**
+ * To an address at which we answer for backends, or once did: it was translated to where only we translate. What this machine sends to itself is
+ * served by the listeners in this process.
+ */
+function isOurs(
+  { source, destination, port, backend }: Tracked,
+  { backends, own, members, subnets }: Current,
+): boolean {
+  if (own.has(source)) return false
+  if (backends.has(keyOf(destination, port)) || backends.has(destination)) return true
+  if (destination === backend) return false
+  const inside = (address: string) => subnets.some((subnet) => contains(subnet, parseAddress(address) ?? 0))
+  return (own.has(destination) || inside(destination)) && (inside(backend) || members.has(backend))
+}
+
+/** A line of `conntrack -L -p udp`: the original direction first, then the reply. Undefined where it is nothing of ours to judge. */
+export function readTracked(line: string): Tracked | undefined {
+  const match = /^udp .*?src=(\S+) dst=(\S+) sport=\d+ dport=(\d+) .*?src=(\S+) dst=\S+ sport=(\d+) dport=\d+/.exec(
+    line,
+  )
+  if (match === null) return undefined
+  const [, source = '', destination = '', port, backend = '', backendPort] = match
+  return { source, destination, port: Number(port), backend, backendPort: Number(backendPort) }
+}
+
+/** Deletes what is outdated; resolves to how many kinds. Rejects with a Fault when conntrack(8) is missing. */
+export async function forgetOutdated(current: Current): Promise<number> {
+  const gone = outdated(await listUdp(current), current)
+  for (const { destination, port, backend, backendPort } of gone) {
+    const words = ['-D', '-p', 'udp', '--orig-dst', destination, '--orig-port-dst', port, '--reply-src', backend]
+    // It fails when the last of them has just ended by itself, which is what we want.
+    await run('conntrack', [...words, '--reply-port-src', backendPort].map(String)).catch(() => {})
+  }
+  return gone.length
+}
+
+/** Line by line, keeping only entries to our addresses: a busy node tracks hundreds of thousands. */
+function listUdp(current: Current): Promise<readonly Tracked[]> {
+  return new Promise((resolve, reject) => {
+    const child = spawn('conntrack', ['-L', '-f', 'ipv4', '-p', 'udp'], {
+      env: { PATH: toolFolders.join(':'), LC_ALL: 'C' },
+      stdio: ['ignore', 'pipe', 'ignore'],
+    })
+    const kept: Tracked[] = []
+    createInterface({ input: child.stdout }).on('line', (line) => {
+      const entry = readTracked(line)
+      if (entry !== undefined && isOurs(entry, current)) kept.push(entry)
+    })
+    child.on('error', (error) => reject(fault('unavailable', `conntrack failed: ${reasonOf(error)}`)))
+    child.on('close', () => resolve(kept))
+  })
+}
