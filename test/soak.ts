@@ -1,7 +1,9 @@
-// npm run soak: the 200 fixed seeds, or `--for 30m` of fresh ones, or `--seed N` alone, each a cluster through ten virtual minutes of faults.
+// npm run soak: the long scenarios, bad input by the hundred thousand, and the 200 fixed seeds, each a cluster through ten virtual minutes of faults.
+// Or only seeds: `--from A --to B` of the fixed ones, `--for 30m` of fresh ones, `--seed N` alone.
 // `--nodes`, `--minutes`, `--fault KIND` and `--calm` narrow what a seed decides. One process a core; ends with a line of totals, and with exit code 1 when a promise was broken.
 import { spawn } from 'node:child_process'
 import { availableParallelism } from 'node:os'
+import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { type FaultKind, makers } from './sim/faults.ts'
 import { fixedMinutes, fixedSeeds } from './sim/fixed.ts'
@@ -22,7 +24,22 @@ const { values } = parseArgs({
   },
 })
 
-process.exitCode = values.seed === undefined ? await all() : await these(values.seed.map(Number))
+const { seed, from, to } = values
+if (seed !== undefined) process.exitCode = await these(seed.map(Number))
+else if ([from, to, values.for].some((bound) => bound !== undefined)) process.exitCode = await all()
+else process.exitCode = Math.max(await scenarios(), await all())
+
+/** What test/vitest.soak.config.ts names. */
+function scenarios(): Promise<number> {
+  const root = join(import.meta.dirname, '..')
+  const bin = join(root, 'node_modules', '.bin')
+  const env = { ...process.env, PATH: `${bin}:${process.env.PATH ?? ''}` }
+  const words = ['run', '--config', 'test/vitest.soak.config.ts']
+  return new Promise((resolve) => {
+    const child = spawn(join(bin, 'vitest'), words, { cwd: root, env, stdio: ['ignore', 'inherit', 'inherit'] })
+    child.on('close', (code) => resolve(code ?? 1))
+  })
+}
 
 /** In this process, one after the other. */
 async function these(seeds: readonly number[]): Promise<number> {
