@@ -1,0 +1,268 @@
+/** Networks and namespaces of the linux data plane in real kernels: machines.ts gives them, device-steps.ts works on them as an agent does. */
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import type { Overlay, OverlayNetwork } from '../../agent/core/routes/overlay.ts'
+import type { TaskLinks } from '../../agent/dataplane/linux/devices.ts'
+import { cableName, namespaceName, tunnelName } from '../../agent/dataplane/linux/names.ts'
+import type { TaskPlan } from '../../agent/world.ts'
+import { needs } from '../needs.ts'
+import { root } from '../tidy/source.ts'
+import { until } from '../until.ts'
+import type { Step, Steps } from './device-steps.ts'
+import { createLan, type Machine } from './machines.ts'
+
+const app = 'appnet'.padEnd(25, '0')
+const other = 'othernet'.padEnd(25, '0')
+const task = (machine: Machine) => `task${machine.name}`.padEnd(25, '0')
+const address = (machine: Machine) => `10.0.9.1${machine.name.slice(1)}`
+
+function network(id: string, name: string, subnet: string, more: Partial<OverlayNetwork> = {}): OverlayNetwork {
+  const gateway = subnet.replace(/0\/\d+$/, '1')
+  return { id, name, subnet, gateway, internal: false, encrypted: false, mtu: undefined, ...more }
+}
+
+/** A task on each machine, on both networks. */
+function overlayOf(
+  machines: readonly Machine[],
+  self: Machine,
+  networks = [network(app, 'appnet', '10.0.9.0/24')],
+): Overlay {
+  return {
+    networks,
+    nodes: machines
+      .filter(({ name }) => name !== self.name)
+      .map((m) => ({ node: m.name, address: m.address, addresses: [m.address], dataplane: 'linux' })),
+    places: machines.map((m) => ({ network: app, address: address(m), task: task(m), node: m.name })),
+  }
+}
+
+function linksOf(machine: Machine): TaskLinks {
+  return {
+    task: task(machine),
+    links: [{ network: app, address: address(machine) }],
+    resolver: { host: '10.0.9.1', port: 30_001 },
+  }
+}
+
+/** In a process of its own, as after a restart of the agent. */
+async function take(
+  machine: Machine,
+  overlay: Overlay,
+  steps: readonly Step[],
+  before = '',
+): Promise<readonly unknown[]> {
+  const words: Steps = { self: machine.name, underlay: machine.address, overlay, steps }
+  const out = await machine.ok(
+    `${before} ${process.execPath} ${join(root, 'test/e2e/device-steps.ts')} '${JSON.stringify(words)}'`,
+  )
+  return out.split('\n').map((line) => JSON.parse(line) as unknown)
+}
+
+const netns = (machine: Machine) => `/run/netns/${namespaceName(task(machine), '0badcafe')}`
+const inside = (machine: Machine, line: string) => `nsenter --net=${netns(machine)} ${line}`
+
+/** All that the devices are made of, as text. */
+const picture = (machine: Machine) =>
+  machine.ok(
+    'ip -j link; ip -4 -j address; ip -j route; ip -j rule; ip -j neighbour show nud permanent; bridge -j fdb; ip netns',
+  )
+
+async function twoMachines(): Promise<readonly [Machine, Machine]> {
+  const lan = await createLan()
+  const machines = [await lan.add(), await lan.add()] as const
+  for (const machine of machines) {
+    const made = [{ do: 'apply' }, { do: 'create', links: linksOf(machine) }] as const
+    expect(await take(machine, overlayOf(machines, machine), made)).toEqual([[], { netns: netns(machine) }])
+  }
+  return machines
+}
+
+test('a task reaches a task on another machine through the tunnel, routed by both machines, and the size of its packets fits', async () => {
+  const [n1, n2] = await twoMachines()
+  for (const [from, to] of [
+    [n1, n2],
+    [n2, n1],
+  ] as const) {
+    const ping = await from.ok(inside(from, `busybox ping -c 1 -W 2 ${address(to)}`))
+    // 64, less one at each of the two machines.
+    expect(ping).toContain('ttl=62')
+  }
+  const counters = JSON.parse(await n1.ok(`ip -j -s link show ${tunnelName(app)}`)) as readonly Tunnel[]
+  expect(counters[0]?.stats64.rx.packets).toBeGreaterThanOrEqual(2)
+  // 1500 of the cable, less 50: 1450 = 20 (IP) + 8 (ICMP) + 1422; a byte more comes in two pieces.
+  for (const [size, made] of [
+    [1422, 0],
+    [1423, 2],
+  ] as const) {
+    await n1.ok(inside(n1, `busybox ping -s ${size} -c 1 -W 2 ${address(n2)}`))
+    expect(await piecesOf(n1)).toBe(made)
+  }
+  expect(await n1.ok('nstat -asz IcmpOutRedirects')).toMatch(/IcmpOutRedirects +0 /)
+  expect(await n1.ok(inside(n1, 'cat /proc/net/if_inet6'))).not.toContain('eth0')
+})
+
+/** Of packets that the task sent. */
+async function piecesOf(machine: Machine): Promise<number> {
+  const told = await machine.ok(inside(machine, 'nstat -asz IpFragCreates'))
+  return Number(/IpFragCreates +(\d+)/.exec(told)?.[1])
+}
+
+interface Tunnel {
+  readonly stats64: { readonly rx: { readonly packets: number } }
+}
+
+test('after a restart everything is found again, and making the same once more changes nothing', async () => {
+  const [n1, n2] = await twoMachines()
+  const before = await picture(n1)
+  const changes: string[] = []
+  n1.begin('ip monitor link address route neigh', (line) => changes.push(line))
+  let mtu = 60_000
+  const tells = async () => {
+    mtu += 1
+    await n1.ok(`ip link set lo mtu ${mtu}`)
+    return changes.some((line) => line.includes(`mtu ${mtu}`))
+  }
+  await until(tells, { deadlineMs: 5_000, everyMs: 50, what: 'the monitor to begin' })
+  const again: readonly Step[] = [{ do: 'apply' }, { do: 'create', links: linksOf(n1) }, { do: 'apply' }]
+  await take(n1, overlayOf([n1, n2], n1), again)
+  await until(tells, { deadlineMs: 5_000, everyMs: 50, what: 'the monitor to tell' })
+  expect((await picture(n1)).replaceAll(/"mtu":6\d+/g, '"mtu":65536')).toBe(before)
+  expect(changes.filter((line) => /\bv[bxt]\w{9}\b/.test(line))).toEqual([])
+  await n1.ok(inside(n1, `busybox ping -c 1 -W 2 ${address(n2)}`))
+})
+
+test('what others changed is made good at the next start: a tunnel, a neighbour, a route that are gone', async () => {
+  const [n1, n2] = await twoMachines()
+  const steps: readonly Step[] = [{ do: 'apply' }, { do: 'create', links: linksOf(n1) }]
+  const ping = inside(n1, `busybox ping -c 1 -W 2 ${address(n2)}`)
+  for (const harm of [
+    `ip link delete ${tunnelName(app)}`,
+    `ip neighbour flush nud permanent`,
+    'ip route delete 10.0.9.0/24',
+    `ip link delete ${cableName(task(n1), app)}`,
+  ]) {
+    await n1.ok(harm)
+    expect((await n1.run(ping)).code).not.toBe(0)
+    await take(n1, overlayOf([n1, n2], n1), steps)
+    await n1.ok(ping)
+  }
+})
+
+test('a hundred starts and stops of a task leave nothing behind, and the last network goes with its tasks', async () => {
+  const lan = await createLan()
+  const n1 = await lan.add()
+  const fresh = await picture(n1)
+  const overlay = overlayOf([n1], n1, [
+    network(app, 'appnet', '10.0.9.0/24'),
+    network(other, 'othernet', '10.0.8.0/24'),
+  ])
+  const { task: id, links, resolver } = linksOf(n1)
+  const both = { task: id, links: [...links, { network: other, address: '10.0.8.77' }], resolver }
+  await take(n1, overlay, [{ do: 'cycle', links: both, times: 100 }, { do: 'apply nothing' }])
+  expect(withoutTimes(await picture(n1))).toBe(withoutTimes(fresh))
+})
+
+const withoutTimes = (text: string) => text.replaceAll(/"\w+_life_time":\d+/g, '')
+
+test('an agent that is killed at any moment leaves nothing that is not found and removed', async () => {
+  const lan = await createLan()
+  const n1 = await lan.add()
+  const fresh = withoutTimes(await picture(n1))
+  const steps: readonly Step[] = [{ do: 'cycle', links: linksOf(n1), times: 1_000 }]
+  const words: Steps = { self: n1.name, underlay: n1.address, overlay: overlayOf([n1], n1), steps }
+  for (let round = 0; round < 10; round++) {
+    // 0.4 s: until it has started; then a cycle takes 0.05 s.
+    const seconds = 0.4 + ((round * 37) % 100) / 500
+    await n1.run(
+      `timeout -s KILL ${seconds} ${process.execPath} ${join(root, 'test/e2e/device-steps.ts')} '${JSON.stringify(words)}'`,
+    )
+    const [refused] = await take(n1, overlayOf([n1], n1), [{ do: 'clean' }])
+    expect([refused, withoutTimes(await picture(n1))]).toEqual([[], fresh])
+  }
+})
+
+test('what stands in the way of a network is said, and the network is not there at all', async () => {
+  const lan = await createLan()
+  const n1 = await lan.add()
+  const fresh = withoutTimes(await picture(n1))
+  const sentenceOf = async (of: OverlayNetwork = network(app, 'appnet', '10.0.9.0/24')) => {
+    const overlay = overlayOf([n1], n1, [of])
+    const [problems, task] = await take(n1, overlay, [{ do: 'apply' }, { do: 'create', links: linksOf(n1) }])
+    const [problem] = problems as readonly { readonly sentence: string }[]
+    expect(task).toEqual({ failed: problem?.sentence })
+    return problem?.sentence
+  }
+  expect(await sentenceOf(network(app, 'appnet', '10.77.0.0/25'))).toBe(
+    'Network "appnet" cannot be on this node: its subnet 10.77.0.0/25 overlaps the machine\'s route 10.77.0.0/24 dev eth0; create it with another --subnet',
+  )
+  expect(await sentenceOf(network(app, 'appnet', '10.0.9.0/24', { encrypted: true }))).toMatch(/does not encrypt/)
+  expect(withoutTimes(await picture(n1))).toBe(fresh)
+  const tunnel = tunnelName(app)
+  await n1.ok(`ip link add name ${tunnel} type bridge`)
+  expect(await sentenceOf()).toContain(
+    `a device ${tunnel} that is not this agent's; remove it with: ip link delete ${tunnel}`,
+  )
+  await n1.ok(`ip link delete ${tunnel}`)
+  n1.begin(`${needs('nc')} -u -l 4789`, () => {})
+  await until(async () => (await n1.ok('cat /proc/net/udp')).includes(':12B5 '), {
+    deadlineMs: 5_000,
+    what: 'nc to listen',
+  })
+  expect(await sentenceOf()).toContain('UDP port 4789 is taken by another program')
+  expect(withoutTimes(await picture(n1)).replaceAll(/"ifindex":\d+/g, '')).toBe(fresh.replaceAll(/"ifindex":\d+/g, ''))
+})
+
+test("a task's questions to 127.0.0.11 reach the agent, over UDP and TCP, from whatever address it asks", async () => {
+  const lan = await createLan()
+  const n1 = await lan.add()
+  const nc = needs('nc')
+  await take(n1, overlayOf([n1], n1), [{ do: 'apply' }, { do: 'create', links: linksOf(n1) }])
+  const heard: string[] = []
+  for (const flag of ['-u', '']) n1.begin(`${nc} ${flag} -v -k -l 10.0.9.1 30001 2>&1`, (line) => heard.push(line))
+  const listens = async () => (await n1.ok('cat /proc/net/udp /proc/net/tcp')).split(' 0109000A:7531 ').length === 3
+  await until(listens, { deadlineMs: 5_000, what: 'both to listen' })
+  for (const [flags, text] of [
+    ['-u -w 1', 'udp'],
+    ['-N -w 1', 'tcp'],
+    [`-u -w 1 -s ${address(n1)}`, 'own'],
+  ] as const) {
+    await n1.ok(`echo ${text} | ${inside(n1, `${nc} ${flags} 127.0.0.11 53`)}`)
+    await until(() => heard.includes(text), { deadlineMs: 5_000, what: `the question over ${text}` })
+  }
+  expect(heard.filter((line) => /from|received/i.test(line)).every((line) => line.includes(address(n1)))).toBe(true)
+})
+
+test('a program runs inside its network with a resolv.conf of its own, its health commands too, also for the next agent', async () => {
+  const lan = await createLan()
+  const n1 = await lan.add()
+  await n1.ok('echo nameserver 127.0.0.11 > /run/resolv && echo 127.0.0.1 me > /run/names')
+  const plan: TaskPlan = {
+    ...{ task: task(n1), service: 'web'.padEnd(25, '0'), serviceName: 'web', slot: '1', name: 'web.1', image: 'sleep' },
+    ...{ command: [], args: ['1000'], env: {}, dir: undefined, user: 'nobody', hostname: 'web', labels: {} },
+    ...{ stopSignal: 'SIGTERM', stopGraceMs: 1_000 },
+    attachment: {
+      ...{ host: address(n1), ports: [], resolver: '10.0.9.1:30001', hostsFile: '/run/names' },
+      ...{ netns: netns(n1), resolvFile: '/run/resolv' },
+    },
+  }
+  const overlay = overlayOf([n1], n1)
+  await take(n1, overlay, [
+    { do: 'create', links: linksOf(n1) },
+    { do: 'start', plan },
+  ])
+  const ask = (line: string): Step => ({ do: 'exec', task: plan.task, argv: ['sh', '-c', line] })
+  const answers = await take(n1, overlay, [ask('cat /etc/resolv.conf /etc/hosts'), ask('ip -br -4 address show eth0')])
+  expect(answers).toEqual([
+    { code: 0, output: 'nameserver 127.0.0.11\n127.0.0.1 me\n' },
+    { code: 0, output: expect.stringContaining('10.0.9.11/32') },
+  ])
+  expect(await n1.ok(`readlink /proc/$(pidof sleep)/ns/net`)).toBe(
+    await n1.ok(inside(n1, 'readlink /proc/self/ns/net')),
+  )
+  expect(await n1.ok('cat /etc/resolv.conf')).toBe('nameserver 127.0.0.1')
+  await take(n1, overlay, [
+    { do: 'stop', task: plan.task },
+    { do: 'remove', task: plan.task },
+  ])
+  expect(await n1.ok('ls /run/netns')).toBe('')
+})
