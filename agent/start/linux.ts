@@ -18,7 +18,7 @@ const createFirewall = async (_: unknown) => ({
 import { markOf } from '../dataplane/linux/names.ts'
 import { underWay } from '../dataplane/linux/under-way.ts'
 import type { UserspaceDataplane } from '../dataplane/userspace/dataplane.ts'
-import { takenPorts } from '../dataplane/userspace/holders.ts'
+import { takenPorts } from '../dataplane/holders.ts'
 import type { HostName } from '../dataplane/userspace/hosts-files.ts'
 import type { Identity } from '../trust/identity.ts'
 import { vxlanPort } from './dataplane.ts'
