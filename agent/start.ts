@@ -135,6 +135,7 @@ async function live(parts: Parts, opened: Opened): Promise<number> {
       origin,
       tell: (text) => io.err.write(text),
       ending: ending.decided,
+      isEnding: ending.isDecided,
     })
     const serving = belonging === undefined ? undefined : await takePart(parts, opened, belonging)
     return await end(node, serving, ending, parts.outside.log)

@@ -50,8 +50,9 @@ export interface Admitting {
   readonly origin: Origin
   /** Where to say what stands in the way. */
   readonly tell: (text: string) => void
-  /** Resolves when the agent is to end instead. */
+  /** Resolves when the agent is to end instead; from then on nothing is said. */
   readonly ending: Promise<unknown>
+  isEnding(): boolean
 }
 
 /** Waits for admission where it is needed, and goes on trying for ever. Undefined when the agent was ended meanwhile. */
@@ -70,7 +71,7 @@ export async function admit(control: Libp2pTransport, asked: Admitting): Promise
               .map(({ address, sentence, fix }) => `Cannot join through ${address}: ${sentence}\n  ${fix}\n`)
               .join('')
             // The same trouble is told once, however often it is tried.
-            if (text !== told) tell(`${text}Still trying; Ctrl-C ends\n`)
+            if (text !== told && !asked.isEnding()) tell(`${text}Still trying; Ctrl-C ends\n`)
             told = text
           },
         })
