@@ -6,19 +6,14 @@ import type { AgentConfig } from '../config.ts'
 import { overlayAddressOf, overlayTargetOf } from '../core/names/overlay.ts'
 import { overlay } from '../core/routes/overlay.ts'
 import type { View } from '../core/view.ts'
+import { takenPorts } from '../dataplane/holders.ts'
+import { filteredBridges } from '../dataplane/linux/bridge-filter.ts'
 import { createLinuxDataplane, type LinuxDataplane } from '../dataplane/linux/dataplane.ts'
 import { createDevices } from '../dataplane/linux/devices.ts'
-
-const createFirewall = async (_: unknown) => ({
-  apply: async () => {},
-  close: async () => {},
-  counters: () => ({ restored: 0, rewrites: 0, udpForgotten: 0 }),
-})
-
+import { createFirewall } from '../dataplane/linux/firewall.ts'
 import { markOf } from '../dataplane/linux/names.ts'
 import { underWay } from '../dataplane/linux/under-way.ts'
 import type { UserspaceDataplane } from '../dataplane/userspace/dataplane.ts'
-import { takenPorts } from '../dataplane/holders.ts'
 import type { HostName } from '../dataplane/userspace/hosts-files.ts'
 import type { Identity } from '../trust/identity.ts'
 import { vxlanPort } from './dataplane.ts'
@@ -51,6 +46,7 @@ export async function openLinux({ config, identity, forwarding, outside, view }:
     firewall,
     forwarding,
     underWay,
+    filteredBridges,
     clear: () => cleanKernel(config.node.dataDir, undefined),
     takenPorts: () => new Set([...takenPorts('udp'), ...takenPorts('tcp')]),
     addresses,

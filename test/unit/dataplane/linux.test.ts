@@ -90,6 +90,7 @@ beforeEach(() => {
     firewall,
     forwarding,
     underWay: () => underWay,
+    filteredBridges: () => undefined,
     clear: async () => void made.clear(),
     takenPorts: () => new Set(),
     addresses,
