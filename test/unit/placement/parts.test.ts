@@ -106,6 +106,11 @@ test.for<[readonly Liveness[], boolean, boolean]>([
   [['alive', 'suspect', 'dead', 'dead'], true, true],
   [['dead', 'dead', 'alive', 'alive'], false, false],
   [['alive', 'left', 'left', 'left'], false, true],
+  // Two see each other: no fewer than half, whatever the third is.
+  [['alive', 'alive', 'suspect'], false, true],
+  // A node that has just been cut off, or that starts from its journal and has heard nobody: it gives up nothing that runs.
+  [['alive', 'suspect', 'suspect'], true, true],
+  [['alive', 'suspect'], false, true],
 ])('of %j: minority %s, prevails %s', ([livenesses, minority, prevails]) => {
   expect(sides(livenesses)).toMatchObject({ minority, prevails })
 })
@@ -118,6 +123,36 @@ test('a minority starts nothing at first, then four tasks or as many as it runs'
   expect(startBudget(side, at(10_030), { recent: 1, older: 0 })).toBe(3)
   expect(startBudget(side, at(10_030), { recent: 1, older: 9 })).toBe(8)
   expect(startBudget(sides(['alive', 'alive']), at(0), { recent: 0, older: 0 })).toBe(Number.POSITIVE_INFINITY)
+})
+
+test('the loss that made a minority may be a suspicion; one that was long ago does not shorten the wait, and a refuted one ends it', () => {
+  const since = (losses: readonly (readonly [Liveness, number])[]) =>
+    sideOf(view({ members: losses.map(([liveness, sinceMs], i) => member(`n${i}`, { liveness, sinceMs })) }))
+      .minoritySinceMs
+  expect(
+    since([
+      ['alive', 0],
+      ['dead', 10],
+      ['suspect', 90_000],
+    ]),
+  ).toBe(90_000)
+  expect(
+    since([
+      ['alive', 0],
+      ['dead', 10],
+      ['alive', 90_300],
+    ]),
+  ).toBe(undefined)
+  // Back, and another is seen again: still fewer than half, so the wait that is over stays over.
+  expect(
+    since([
+      ['alive', 0],
+      ['alive', 60_000],
+      ['dead', 30],
+      ['dead', 20],
+      ['dead', 40],
+    ]),
+  ).toBe(40)
 })
 
 test('a node must stay twice as long from the second early end on, and as at first after a long stay', () => {
