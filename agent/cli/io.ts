@@ -23,6 +23,8 @@ export interface Io {
   now(): number
   /** Calls back on Ctrl-C or SIGTERM in place of dying, until the returned function is called. */
   onInterrupt(listener: (signal: 'SIGINT' | 'SIGTERM') => void): () => void
+  /** Calls back when the process ends without being asked, by a defect of ours too, until the returned function is called. */
+  onExit(listener: () => void): () => void
 }
 
 /** The process's own. */
@@ -42,6 +44,10 @@ export function processIo(): Io {
         process.off('SIGTERM', listener)
       }
     },
+    onExit(listener) {
+      process.on('exit', listener)
+      return () => process.off('exit', listener)
+    },
   }
 }
 
@@ -57,7 +63,8 @@ function screen(stream: NodeJS.WriteStream): Screen {
       stream.write(text)
     },
     isTTY: stream.isTTY === true,
-    size: () => ({ columns: stream.columns ?? 80, rows: stream.rows ?? 24 }),
+    // A terminal that nobody has told its size says 0.
+    size: () => ({ columns: stream.columns || 80, rows: stream.rows || 24 }),
     onResize(listener) {
       stream.on('resize', listener)
       return () => stream.off('resize', listener)

@@ -16,6 +16,9 @@ import { type Choice, firstChoice, render } from './render.ts'
 
 /** 1 s: rates are a second's, and six small requests a second cost an agent nothing. */
 const lookEveryMs = 1_000
+/** The screen that programs draw on, without a cursor; and back to the one with the shell's lines. */
+const otherScreen = '\u001b[?1049h\u001b[?25l'
+const ownScreen = '\u001b[?25h\u001b[?1049l'
 
 export async function top(call: Call): Promise<number> {
   const { io } = call
@@ -63,6 +66,8 @@ function watch(call: Call, first: Snapshot): Promise<number> {
     }
     const stopResize = io.out.onResize(draw)
     const stopInterrupt = io.onInterrupt(() => end(0))
+    // Node gives the keyboard back by itself, and not the screen, which would keep the last words of a crash to itself.
+    const stopExit = io.onExit(() => io.out.write(ownScreen))
     const loop = () => {
       refresh().then(() => {
         if (timer !== undefined) timer = setTimeout(loop, lookEveryMs)
@@ -73,14 +78,15 @@ function watch(call: Call, first: Snapshot): Promise<number> {
       timer = undefined
       stopResize()
       stopInterrupt()
+      stopExit()
       io.input.off('data', onData)
       io.input.setRawMode?.(false)
       io.input.pause()
-      io.out.write('\u001b[?25h\u001b[?1049l')
+      io.out.write(ownScreen)
       if (typeof result === 'number') resolve(result)
       else reject(result)
     }
-    io.out.write('\u001b[?1049h\u001b[?25l')
+    io.out.write(otherScreen)
     io.input.setRawMode?.(true)
     io.input.on('data', onData)
     io.input.resume()

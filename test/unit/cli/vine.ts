@@ -45,5 +45,6 @@ export function ioOf(
     env: { ...(socket === undefined ? {} : { VINE_SOCKET: socket }), ...env },
     now: clock ?? (() => now),
     onInterrupt: () => () => {},
+    onExit: () => () => {},
   }
 }
