@@ -84,13 +84,13 @@ const oddities: readonly ((random: Chance) => unknown)[] = [
   () => Number.MAX_SAFE_INTEGER + 2,
   () => '',
   () => `${mark}\u0000\ud800`,
-  (random) => mark.repeat(1 + Math.floor(random() ** 4 * 10_000)),
+  (random) => mark.repeat(1 + Math.floor(random() ** 8 * 5_000)),
   () => [],
   () => ({}),
   (random) => nested(1 + Math.floor(random() ** 3 * 400)),
-  (random) => Array.from({ length: Math.floor(random() ** 4 * 20_000) }, () => mark),
+  (random) => Array.from({ length: Math.floor(random() ** 8 * 3_000) }, () => mark),
   (random) =>
-    Object.fromEntries(Array.from({ length: Math.floor(random() ** 4 * 2_000) }, (_, i) => [`${mark}${i}`, i])),
+    Object.fromEntries(Array.from({ length: Math.floor(random() ** 8 * 2_000) }, (_, i) => [`${mark}${i}`, i])),
 ]
 
 function isPlain(value: unknown): value is Record<string, unknown> {

@@ -27,14 +27,14 @@ const { values } = parseArgs({
 const { seed, from, to } = values
 if (seed !== undefined) process.exitCode = await these(seed.map(Number))
 else if ([from, to, values.for].some((bound) => bound !== undefined)) process.exitCode = await all()
-else process.exitCode = Math.max(await scenarios(), await all())
+else process.exitCode = Math.max(await vitest('soak'), await vitest('fuzz'), await all())
 
-/** What test/vitest.soak.config.ts names. */
-function scenarios(): Promise<number> {
+/** The long scenarios (test/vitest.soak.config.ts), or bad input (test/vitest.fuzz.config.ts). */
+function vitest(config: 'soak' | 'fuzz'): Promise<number> {
   const root = join(import.meta.dirname, '..')
   const bin = join(root, 'node_modules', '.bin')
   const env = { ...process.env, PATH: `${bin}:${process.env.PATH ?? ''}` }
-  const words = ['run', '--config', 'test/vitest.soak.config.ts']
+  const words = ['run', '--config', `test/vitest.${config}.config.ts`]
   return new Promise((resolve) => {
     const child = spawn(join(bin, 'vitest'), words, { cwd: root, env, stdio: ['ignore', 'inherit', 'inherit'] })
     child.on('close', (code) => resolve(code ?? 1))

@@ -136,10 +136,11 @@ function broken(message: object, random: Chance): Uint8Array {
   if (turn < 0.8)
     return Uint8Array.from([pickOf([0, protocolVersion + 1, 255], random), ...encode(message).subarray(1)])
   // A list in a list …, in as many bytes as levels.
-  if (turn < 0.85) return Uint8Array.from({ length: 1 + Math.floor(random() * 60_000) }, (_, i) => (i === 0 ? 1 : 0x91))
+  if (turn < 0.85)
+    return Uint8Array.from({ length: 1 + Math.floor(random() ** 4 * 60_000) }, (_, i) => (i === 0 ? 1 : 0x91))
   // A list, a map and a text that announce more than there is.
   if (turn < 0.9) return Uint8Array.from([1, pickOf([0xdd, 0xdf, 0xdb, 0xc6], random), 255, 255, 255, 255, 1])
-  if (turn < 0.95) return encode({ ...message, extra: mark.repeat(Math.floor(random() * 12_000)) })
+  if (turn < 0.95) return encode({ ...message, extra: mark.repeat(Math.floor(random() ** 6 * 6_000)) })
   return noise(random, 3_000)
 }
 

@@ -36,37 +36,37 @@ const published = () => ({ host: victims.attacked.address, port: 8080 })
 const api = () => ({ path: victims.attacked.socket })
 
 test(
-  `the control plane outlives ${manyInputs} of strangers`,
+  `control plane: ${manyInputs} of strangers are outlived`,
   () => throwAt(control(), controlShapes, chance('control')),
   fuzzTimeoutMs,
 )
 
 test(
-  `the mesh outlives ${manyInputs} of strangers`,
+  `mesh: ${manyInputs} of strangers are outlived`,
   () => throwAt(mesh(), meshShapes, chance('mesh of strangers')),
   fuzzTimeoutMs,
 )
 
 test(
-  `a published port outlives ${manyInputs}`,
+  `published port: ${manyInputs} are outlived`,
   () => throwAt(published(), [() => ''], chance('published')),
   fuzzTimeoutMs,
 )
 
 test(
-  `the API outlives ${manyInputs}, and makes nothing of them`,
+  `API: ${manyInputs} are outlived, and nothing is made of them`,
   () => throwAt(api(), apiShapes, chance('api')),
   fuzzTimeoutMs,
 )
 
 test(
-  `the resolver of a task outlives ${manyInputs} over TCP`,
+  `DNS: ${manyInputs} over TCP are outlived`,
   () => throwAt(victims.resolver, dnsStreamShapes, chance('dns over tcp')),
   fuzzTimeoutMs,
 )
 
 test(
-  `the resolver of a task outlives ${manyInputs} over UDP, and answers honest questions meanwhile`,
+  `DNS: ${manyInputs} over UDP are outlived, and honest questions answered meanwhile`,
   async () => {
     const { host, port } = victims.resolver
     const random = chance('dns over udp')

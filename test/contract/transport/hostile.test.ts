@@ -8,6 +8,7 @@ import { encodeFrame, frameKinds } from '../../../agent/transport/frames.ts'
 import { controlProtocol } from '../../../agent/transport/reach.ts'
 import { createIdentity, type Identity } from '../../../agent/trust/identity.ts'
 import { encode } from '../../../protocol/codec.ts'
+import { bent, type Chance, chance, fuzzRuns, fuzzTimeoutMs, manyInputs, noise, spoilt } from '../../fuzz.ts'
 import { until } from '../../until.ts'
 import { admitted, type LibStation, libp2pCluster } from './stations.ts'
 import { strangerNode } from './stranger.ts'
@@ -23,22 +24,7 @@ afterEach(async () => {
   expect(uncaught).toEqual([])
 })
 
-/** A fixed sequence, so that a failure is the same at every run (xorshift32). */
-function chance(seed: number): () => number {
-  let state = seed
-  return () => {
-    state ^= state << 13
-    state ^= state >>> 17
-    state ^= state << 5
-    return (state >>> 0) / 2 ** 32
-  }
-}
-
-function garbage(next: () => number): Uint8Array {
-  const bytes = new Uint8Array(Math.floor(next() ** 3 * 3_000) + 1)
-  for (let at = 0; at < bytes.length; at++) bytes[at] = Math.floor(next() * 256)
-  return bytes
-}
+const garbage = (random: Chance) => noise(random, 3_000)
 
 async function pair() {
   const cluster = await libp2pCluster(2)
@@ -74,11 +60,11 @@ async function send(connection: Connection, protocol: string, bytes: Uint8Array)
 }
 
 describe('hostile input', () => {
-  test('2,000 connections of garbage on the TCP port', { timeout: 60_000 }, async () => {
+  test(`control plane: ${manyInputs} of garbage on the port`, { timeout: fuzzTimeoutMs }, async () => {
     const { a, b } = await pair()
     const port = Number(a.transport.listening()[0]!.split('/')[4])
-    const next = chance(1)
-    for (let batch = 0; batch < 40; batch++) {
+    const next = chance('control port')
+    for (let batch = 0; batch < fuzzRuns / 50; batch++) {
       await Promise.all(
         Array.from(
           { length: 50 },
@@ -96,10 +82,20 @@ describe('hostile input', () => {
     await stillServes(a, b)
   })
 
-  test('2,000 garbage hellos of strangers, whole and in pieces of the form', { timeout: 60_000 }, async () => {
+  test(`control plane: ${manyInputs} as hellos of strangers, whole and in pieces of the form`, {
+    timeout: fuzzTimeoutMs,
+  }, async () => {
     const { a, b } = await pair()
-    const next = chance(2)
+    const next = chance('hellos')
     const cluster = a.cluster
+    const greet = { say: 'greet', cluster, wallMs: Date.now(), build: '' }
+    const greeted = encodeFrame(frameKinds.hello, encode(greet))
+    const claim = (bytes: Uint8Array) => ({
+      say: 'claim',
+      secret: bytes,
+      listen: ['/ip4/127.0.0.1/tcp/1'],
+      fresh: true,
+    })
     const forms = [
       (bytes: Uint8Array) => bytes,
       (bytes: Uint8Array) => encodeFrame(frameKinds.hello, bytes),
@@ -113,10 +109,16 @@ describe('hostile input', () => {
           encodeFrame(frameKinds.hello, encode({ say: 'claim', certificate: bytes, listen: [], fresh: true })),
         ]),
       () => Uint8Array.of(0xff, 0xff, 0xff, 0xff, 1, 0),
+      () => encodeFrame(frameKinds.hello, encode(bent(greet, next))),
+      () => encodeFrame(frameKinds.hello, spoilt(encode(greet), next)),
+      // A good greet, and a claim that is bent: the second half of the conversation.
+      (bytes: Uint8Array) => Buffer.concat([greeted, encodeFrame(frameKinds.hello, encode(bent(claim(bytes), next)))]),
+      (bytes: Uint8Array) =>
+        Buffer.concat([greeted, encodeFrame(frameKinds.hello, spoilt(encode(claim(bytes)), next))]),
     ]
     const node = await stranger(cluster, createIdentity())
     let sent = 0
-    while (sent < 2_000) {
+    while (sent < fuzzRuns) {
       const connection = await open(node, a)
       for (let turn = 0; turn < 50 && connection.status === 'open'; turn++, sent++) {
         await send(connection, controlProtocol, forms[sent % forms.length]!(garbage(next)))
@@ -127,14 +129,16 @@ describe('hostile input', () => {
     await stillServes(a, b)
   })
 
-  test('2,000 garbage frames of a member, which at worst loses its connection', { timeout: 60_000 }, async () => {
+  test(`control plane: ${manyInputs} as frames of a member, which at worst loses its connection`, {
+    timeout: fuzzTimeoutMs,
+  }, async () => {
     const { a, b } = await pair()
     const identity = createIdentity()
     const certificate = admitted(a.identity, a.transport.certificate()!, identity)
     const node = await stranger(a.cluster, identity)
-    const next = chance(3)
+    const next = chance('frames of a member')
     let sent = 0
-    while (sent < 2_000) {
+    while (sent < fuzzRuns) {
       const connection = await open(node, a)
       const stream = await connection.newStream(controlProtocol)
       stream.addEventListener('message', () => {})
@@ -165,12 +169,12 @@ describe('hostile input', () => {
     await stillServes(a, b)
   })
 
-  test('garbage on gossip streams, of strangers (never read) and 2,000 messages of a member', {
-    timeout: 60_000,
+  test(`gossip: ${manyInputs} of a member on its stream, and those of strangers, which are never read`, {
+    timeout: fuzzTimeoutMs,
   }, async () => {
     const { a, b } = await pair()
     const node = await stranger(a.cluster, createIdentity())
-    const next = chance(4)
+    const next = chance('gossip streams')
     const outside = await open(node, a)
     for (let sent = 0; sent < 200 && outside.status === 'open'; sent++) {
       await send(outside, '/meshsub/1.2.0', garbage(next))
@@ -180,7 +184,7 @@ describe('hostile input', () => {
     b.transport.subscribe('cluster')
     const inside = await (await member(a)).connect()
     let stream: Stream | undefined
-    for (let sent = 0; sent < 2_000; sent++) {
+    for (let sent = 0; sent < fuzzRuns; sent++) {
       if (stream?.status !== 'open') stream = await inside.newStream('/meshsub/1.2.0', { maxOutboundStreams: 100 })
       const body = garbage(next)
       // One in a hundred announces 8 MB, which costs it the stream.

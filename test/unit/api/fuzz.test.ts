@@ -4,12 +4,8 @@ import net from 'node:net'
 import fc from 'fast-check'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { routes } from '../../../agent/api/routes.ts'
+import { fuzzRuns, fuzzSeed, fuzzTimeoutMs, manyInputs } from '../../fuzz.ts'
 import { type Running, spec, startApi } from './client.ts'
-
-/** 2,000 in `npm test`; the soak sets VINE_FUZZ_RUNS to more. */
-const runs = Number(process.env.VINE_FUZZ_RUNS ?? 2_000)
-/** 2,000 take 2 s on an idle machine, 10 s on a busy one. */
-const timeoutMs = Math.max(60_000, runs * 30)
 
 let api: Running
 let failures: string[]
@@ -91,7 +87,7 @@ const body = fc.oneof(
 const ended = (url: string) => `${url}${url.includes('?') ? '&' : '?'}until=1&follow=0`
 
 test(
-  `${runs} requests of chance are each answered, and none is the agent's own failure`,
+  `API: ${manyInputs} are each answered, and none is the agent's own failure`,
   async () => {
     const request = fc.record({
       method: fc.constantFrom('GET', 'POST', 'DELETE', 'HEAD', 'PUT', 'PATCH', 'OPTIONS'),
@@ -114,11 +110,11 @@ test(
         expect(answer.status).toBeGreaterThanOrEqual(200)
         expect(failures).toEqual([])
       }),
-      { numRuns: runs },
+      { numRuns: fuzzRuns, seed: fuzzSeed },
     )
     expect((await api.get('/_ping')).status).toBe(200)
   },
-  timeoutMs,
+  fuzzTimeoutMs,
 )
 
 test(
@@ -136,9 +132,9 @@ test(
         socket.resume()
         expect((await api.get('/services/web')).status).toBe(200)
       }),
-      { numRuns: Math.ceil(runs / 8) },
+      { numRuns: Math.ceil(fuzzRuns / 8), seed: fuzzSeed },
     )
     expect(failures).toEqual([])
   },
-  timeoutMs,
+  fuzzTimeoutMs,
 )
