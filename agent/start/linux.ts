@@ -34,7 +34,7 @@ export async function openLinux({ config, identity, forwarding, outside, view }:
   const self = identity.nodeId
   const { log, clock } = outside
   const mark = markOf(config.node.dataDir)
-  const devices = await createDevices({ self, underlay: addresses[0] ?? '', vxlanPort, mark, log })
+  const devices = await createDevices({ self, underlay: addresses[0] ?? '', vxlanPort, mark, clock, log })
   const firewall = await createFirewall({
     clock,
     log,

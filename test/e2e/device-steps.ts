@@ -33,8 +33,9 @@ export type Step =
 const mark = '0badcafe'
 const { self, underlay, overlay, steps } = JSON.parse(process.argv[2] ?? '') as Steps
 const log: Log = { debug() {}, info() {}, warn: told, error: told }
-const devices = await createDevices({ self, underlay, vxlanPort: 4789, mark, log })
-const runtime = createProcessRuntime({ dir: '/run/runtime', clock: createClock(), log })
+const clock = createClock()
+const devices = await createDevices({ self, underlay, vxlanPort: 4789, mark, clock, log })
+const runtime = createProcessRuntime({ dir: '/run/runtime', clock, log })
 for (const step of steps) {
   const answer = await take(step).catch((error) => ({ failed: reasonOf(error) }))
   process.stdout.write(`${JSON.stringify(answer ?? null)}\n`)

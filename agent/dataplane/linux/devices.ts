@@ -10,7 +10,8 @@ import { isDeepStrictEqual } from 'node:util'
 import type { NetworkId, NodeId, TaskId } from '../../../protocol/ids.ts'
 import type { Overlay, OverlayNetwork } from '../../core/routes/overlay.ts'
 import { assert, fault, reasonOf } from '../../fault.ts'
-import type { Log } from '../../world.ts'
+import type { Clock, Log } from '../../world.ts'
+import { holderText } from '../holders.ts'
 import { difference, type Forwarding, forwardingOf } from './forwarding.ts'
 import { type Found, isWhole, mtuAt, readKernel } from './found.ts'
 import { bridgeName, cableName, linkGroup, namespaceName, nodeMac, taskMac, tunnelName } from './names.ts'
@@ -19,6 +20,7 @@ import {
   makeLines,
   type NetworkDevices,
   networkDevices,
+  portTaken,
   removeLines,
   type Site,
   sentences,
@@ -66,11 +68,16 @@ export interface DevicesOptions {
   readonly vxlanPort: number
   /** Whose devices these are: `markOf(data directory)`. */
   readonly mark: string
+  readonly clock: Clock
   readonly log: Log
 }
 
+/** 60 s: how long the harm that another program does to our devices may last. A look costs 30 ms of CPU with 5,000 addresses. */
+const trustMs = 60_000
+
 /** What is in the kernel, as read and as changed since. */
 interface State {
+  readonly readAtMs: number
   readonly found: Found
   /** Our bridges that were read and not looked at since. */
   readonly unproven: Set<string>
@@ -84,7 +91,7 @@ interface State {
 }
 
 export async function createDevices(options: DevicesOptions): Promise<Devices> {
-  const { self, underlay, vxlanPort, mark, log } = options
+  const { self, underlay, vxlanPort, mark, clock, log } = options
   const group = linkGroup(mark)
   /** Undefined after a failure: then it is read again. */
   let state: State | undefined
@@ -120,6 +127,7 @@ export async function createDevices(options: DevicesOptions): Promise<Devices> {
     const { neighbours, ports } = found.forwarding
     const bridges = ours.map(([name]) => name).filter((name) => name.startsWith('vb'))
     return {
+      readAtMs: clock.now(),
       found,
       unproven: new Set(bridges),
       site: { nodeMac: nodeMac(self), underlay, vxlanPort, pathMtu: mtuAt(underlay, found), group, mark },
@@ -145,11 +153,23 @@ export async function createDevices(options: DevicesOptions): Promise<Devices> {
   }
 
   async function makeNetwork(devices: NetworkDevices, now: State): Promise<string | undefined> {
-    const { network, bridge, tunnel, subnet } = devices
-    const { site, tasks, bridges, networks } = now
+    const { bridge, tunnel } = devices
     const found = await readKernel(group)
     const foreign = [bridge, tunnel].find((name) => (found.links.get(name)?.group ?? group) !== group)
     if (foreign !== undefined) return sentences.foreign(devices, foreign)
+    const why = await makeDevices(devices, found, now)
+    forget(now, bridge)
+    if (why === undefined) now.bridges.add(bridge)
+    else await removeBridges([bridge], now)
+    return why
+  }
+
+  async function makeDevices(
+    devices: NetworkDevices,
+    found: Found,
+    { site, tasks }: State,
+  ): Promise<string | undefined> {
+    const { network, bridge, tunnel, subnet } = devices
     const routes = found.routes.filter(({ dev }) => dev !== bridge)
     const clash = clashingRoute(subnet, routes)
     if (clash !== undefined) return sentences.route(devices, clash)
@@ -159,18 +179,23 @@ export async function createDevices(options: DevicesOptions): Promise<Devices> {
       cables: [...tasks.values()].flatMap((task) => cablesOf(task, network)),
     }
     const refusal = (await batchUntilRefused('ip', makeLines(devices, site, there))) ?? refusedSetting(bridge)
-    forget(now, bridge)
-    if (refusal === undefined) {
-      bridges.add(bridge)
-      return undefined
+    if (refusal === undefined) return undefined
+    const holder = refusal.why === portTaken ? holderText('udp', '::', vxlanPort) : ''
+    return sentences.refused(devices, refusal, { port: vxlanPort, holder })
+  }
+
+  /** One that is not there is refused, which is as good. */
+  async function removeBridges(names: readonly string[], now: State): Promise<void> {
+    await batchAll('ip', names.flatMap(removeLines))
+    for (const name of names) {
+      now.bridges.delete(name)
+      forget(now, name)
     }
-    await batchAll('ip', removeLines(bridge))
-    bridges.delete(bridge)
-    networks.delete(network)
-    return sentences.refused(devices, refusal, site)
+    for (const [id, { bridge }] of [...now.networks]) if (names.includes(bridge)) now.networks.delete(id)
   }
 
   async function apply(overlay: Overlay, local: readonly TaskLinks[]): Promise<readonly NetworkProblem[]> {
+    if (state !== undefined && clock.now() - state.readAtMs > trustMs) state = undefined
     const first = await settle(overlay, local)
     if (first.refusals.length === 0) return first.problems
     // What was known was wrong: once more, from what is there.
@@ -194,19 +219,15 @@ export async function createDevices(options: DevicesOptions): Promise<Devices> {
     const wanted = new Set(overlay.networks.map(({ id }) => id))
     for (const { links } of [...local, ...now.tasks.values()]) for (const { network } of links) wanted.add(network)
     const names = new Set([...wanted].map(bridgeName))
-    const unwanted = [...now.bridges].filter((bridge) => !names.has(bridge))
-    await batchAll('ip', unwanted.flatMap(removeLines))
-    for (const bridge of unwanted) {
-      now.bridges.delete(bridge)
-      forget(now, bridge)
-    }
-    for (const id of [...now.networks.keys()]) if (!wanted.has(id)) now.networks.delete(id)
+    await removeBridges(
+      [...now.bridges].filter((bridge) => !names.has(bridge)),
+      now,
+    )
   }
 
   async function forward(overlay: Overlay): Promise<readonly Refusal[]> {
     const now = await current()
-    const networks = new Set(now.networks.keys())
-    const want = forwardingOf(overlay, { self, tasks: now.tasks.values(), networks })
+    const want = forwardingOf(overlay, { self, tasks: now.tasks.values(), bridges: now.bridges })
     const lines = difference(now.forwarding, want)
     const refusals = [...(await batchAll('ip', lines.ip)), ...(await batchAll('bridge', lines.bridge))]
     if (refusals.length > 0) state = undefined
@@ -218,7 +239,8 @@ export async function createDevices(options: DevicesOptions): Promise<Devices> {
     const name = namespaceName(task.task, mark)
     const netns = `/run/netns/${name}`
     const namespace = existsSync(netns)
-    const cables = await Promise.all(task.links.map((link) => cableFor(task.task, link, overlay)))
+    const cables: Cable[] = []
+    for (const link of task.links) cables.push(await cableFor(task.task, link, overlay))
     const { tasks, site, forwarding } = await current()
     const before = tasks.get(task.task)
     if (namespace && isDeepStrictEqual(before, task)) return { netns }
@@ -228,6 +250,7 @@ export async function createDevices(options: DevicesOptions): Promise<Devices> {
       await run('sh', ['-c', taskScript(task, cables, there, site)])
     } catch (error) {
       await removeTask(task.task)
+      state = undefined
       throw fault('unavailable', `The network of a task cannot be made: ${reasonOf(error)}`, undefined, error)
     }
     tasks.set(task.task, task)

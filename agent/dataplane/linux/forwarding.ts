@@ -22,30 +22,33 @@ export interface Lines {
   readonly bridge: readonly string[]
 }
 
-/** `networks`: those that are there. `tasks`: those of this node that have their cables. */
+/** `bridges`: names of those that are there. `tasks`: those of this node that have their cables. */
 export function forwardingOf(
   overlay: Overlay,
-  here: { readonly self: NodeId; readonly tasks: Iterable<TaskLinks>; readonly networks: ReadonlySet<NetworkId> },
+  here: { readonly self: NodeId; readonly tasks: Iterable<TaskLinks>; readonly bridges: ReadonlySet<string> },
 ): Forwarding {
   const neighbours = new Map<string, string>()
   const ports = new Map<string, string>()
   const linux = new Map<NodeId, string>()
   for (const { node, dataplane } of overlay.nodes) if (dataplane === 'linux') linux.set(node, nodeMac(node))
-  for (const network of here.networks) {
-    const tunnel = tunnelName(network)
+  const bridges = new Map<NetworkId, string>()
+  for (const { id } of overlay.networks) {
+    if (!here.bridges.has(bridgeName(id))) continue
+    bridges.set(id, bridgeName(id))
+    const tunnel = tunnelName(id)
     for (const { node, address } of overlay.nodes) {
       const mac = linux.get(node)
       if (mac !== undefined) ports.set(`${tunnel} ${mac}`, address)
     }
   }
-  const bridges = new Map([...here.networks].map((network) => [network, bridgeName(network)]))
   for (const { network, address, node } of overlay.places) {
     const [bridge, mac] = [bridges.get(network), linux.get(node)]
     if (bridge !== undefined && mac !== undefined && node !== here.self) neighbours.set(`${bridge} ${address}`, mac)
   }
+  // A task that is ending may be the last on a network that the overlay has no more.
   for (const { task, links } of here.tasks) {
     for (const { network, address } of links) {
-      if (!here.networks.has(network)) continue
+      if (!here.bridges.has(bridgeName(network))) continue
       neighbours.set(`${bridgeName(network)} ${address}`, taskMac(task, network))
       ports.set(`${cableName(task, network)} ${taskMac(task, network)}`, 'here')
     }

@@ -124,13 +124,15 @@ export const sentences = {
     `Network "${name}" cannot be on this node: the machine has a device ${device} that is not this agent's; remove it with: ip link delete ${device}`,
   encrypted: ({ name }: NetworkDevices) =>
     `Network "${name}" cannot be on this node: its data plane does not encrypt networks; create it without --opt encrypted`,
-  refused: ({ name, tunnel }: NetworkDevices, { line, why }: Refusal, { vxlanPort }: Site) => {
-    if (why === 'Address already in use') {
-      return `Network "${name}" cannot be on this node: UDP port ${vxlanPort} is taken by another program; stop it, or give all agents another VXLAN port`
-    }
+  refused: ({ name, tunnel }: NetworkDevices, { line, why }: Refusal, at: { port: number; holder: string }) => {
+    const cannot = `Network "${name}" cannot be on this node:`
+    if (why === portTaken) return `${cannot} UDP port ${at.port}, which VXLAN needs, is taken by ${at.holder}; stop it`
     if (why === 'File exists' && line.includes(tunnel)) {
-      return `Network "${name}" cannot be on this node: another device of the machine has its tunnel number; recreate it under another name`
+      return `${cannot} another device of the machine has its tunnel number; create it anew`
     }
-    return `Network "${name}" cannot be on this node: the kernel refused "${line}": ${why}`
+    return `${cannot} the kernel refused "${line}": ${why}`
   },
 }
+
+/** What the kernel says when a tunnel is to be up and a program has its port. */
+export const portTaken = 'Address already in use'

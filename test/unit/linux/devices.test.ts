@@ -120,7 +120,7 @@ describe('entries', () => {
   }
 
   test('a task of a linux node is reached by the hardware address of its node, one of a userspace node not at all', () => {
-    const want = forwardingOf(overlay, { self: 'n1', tasks: [local], networks: new Set(['net']) })
+    const want = forwardingOf(overlay, { self: 'n1', tasks: [local], bridges: new Set([bridgeName('net')]) })
     expect([...want.neighbours]).toEqual([
       [`${bridgeName('net')} 10.0.9.12`, nodeMac('n2')],
       [`${bridgeName('net')} 10.0.9.11`, taskMac('t1', 'net')],
@@ -132,8 +132,10 @@ describe('entries', () => {
   })
 
   test('a task of this node without its cables has no entry yet, and a network that is not there has none', () => {
-    expect(forwardingOf(overlay, { self: 'n1', tasks: [], networks: new Set(['net']) }).neighbours.size).toBe(1)
-    const none = forwardingOf(overlay, { self: 'n1', tasks: [local], networks: new Set() })
+    expect(
+      forwardingOf(overlay, { self: 'n1', tasks: [], bridges: new Set([bridgeName('net')]) }).neighbours.size,
+    ).toBe(1)
+    const none = forwardingOf(overlay, { self: 'n1', tasks: [local], bridges: new Set() })
     expect([none.neighbours.size, none.ports.size]).toEqual([0, 0])
   })
 
@@ -144,7 +146,7 @@ describe('entries', () => {
     }))
     const nodes = [...overlay.nodes, { ...overlay.nodes[0]!, node: 'n4', address: '192.0.2.4' }]
     const of = (places: Overlay['places']) =>
-      forwardingOf({ networks, nodes, places }, { self: 'n1', tasks: [], networks: new Set(['net']) })
+      forwardingOf({ networks, nodes, places }, { self: 'n1', tasks: [], bridges: new Set([bridgeName('net')]) })
     const moved = many.map((place, i) => (i === 77 ? { ...place, node: 'n2' } : place))
     expect(difference(of(many), of(moved))).toEqual({
       ip: [`neighbour replace 10.0.0.77 lladdr ${nodeMac('n2')} dev ${bridgeName('net')} nud permanent`],
