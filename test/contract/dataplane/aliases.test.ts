@@ -132,7 +132,7 @@ test('a task is given a free port for each target; a fixed port that is taken is
     message: `Port ${http}/tcp is used by web.1 on this node`,
   })
   const other = await new Promise<ReturnType<typeof createServer>>((resolve) => {
-    const server = createServer().listen(webPort + 2, '127.0.0.1', () => resolve(server))
+    const server = createServer().listen(webPort + 2, a.address, () => resolve(server))
   })
   await expect(a.plane.attach(request('t7', 'tcp', 80, webPort + 2))).rejects.toMatchObject({ code: 'port-taken' })
   await new Promise((resolve) => other.close(resolve))

@@ -1,6 +1,6 @@
 // A small world for tests of the userspace data plane: agents with a mesh between them in this process, and tasks that are real sockets.
 import { createSocket, type Socket as UdpSocket } from 'node:dgram'
-import { createServer, type Server, type Socket } from 'node:net'
+import { createServer, type ListenOptions, type Server, type Socket } from 'node:net'
 import type { Backend, ForwardOptions, PublishedRoute, Routes } from '../../../agent/core/routes/types.ts'
 import { createUserspaceDataplane, type UserspaceDataplane } from '../../../agent/dataplane/userspace/dataplane.ts'
 import { createMesh } from '../../../agent/mesh/mesh.ts'
@@ -10,13 +10,19 @@ import type { AttachRequest, Log, Mesh } from '../../../agent/world.ts'
 import type { NodeId } from '../../../protocol/ids.ts'
 import type { Protocol } from '../../../protocol/model.ts'
 
-/** Free on every loopback address a moment ago: other tests and programs have the well-known ones. The next two are used as well. */
-export const webPort: number = await new Promise((resolve) => {
-  const probe = createServer().listen(0, '127.0.0.1', () => {
-    const bound = probe.address()
-    probe.close(() => resolve(bound !== null && typeof bound === 'object' ? bound.port : 0))
-  })
-})
+/** Three bytes of the addresses of this process's agents, marked as taken: below 127.16, where no agent has aliases of its own. */
+const net: string = await claimNet()
+
+/**
+ * This one and the next two are free on every address of ours: below what the kernel gives to outgoing connections (32,768), so that nobody
+ * comes in between.
+ */
+export const webPort: number = await freePorts(3)
+
+/** The address of an agent, or of a client that is to be told apart. */
+export function host(number: number): string {
+  return `${net}.${number}`
+}
 
 export interface Agent {
   readonly id: NodeId
@@ -33,14 +39,14 @@ export interface World {
   close(): Promise<void>
 }
 
-/** Agents on 127.0.0.1, 127.0.0.2, … that know each other. */
+/** Agents on the first addresses of our net that know each other. */
 export async function world(count: number, options: { readonly udpIdleMs?: number } = {}): Promise<World> {
   const identities = Array.from({ length: count }, createIdentity)
   const members = new Set(identities.map((i) => i.nodeId))
   const ports = new Map<NodeId, number>()
   const agents: Agent[] = []
   for (const [index, identity] of identities.entries()) {
-    const address = `127.0.0.${index + 1}`
+    const address = host(index + 1)
     const warnings: string[] = []
     const log = quiet(warnings)
     const mesh = await createMesh({
@@ -50,7 +56,7 @@ export async function world(count: number, options: { readonly udpIdleMs?: numbe
         isMember: (node) => members.has(node),
         meshAddresses: (node) => {
           const at = identities.findIndex((i) => i.nodeId === node)
-          return at < 0 ? [] : [{ host: `127.0.0.${at + 1}`, port: ports.get(node) ?? 1 }]
+          return at < 0 ? [] : [{ host: host(at + 1), port: ports.get(node) ?? 1 }]
         },
       },
       clock: createClock(),
@@ -185,4 +191,33 @@ export function published(
 
 export function seenBy(agent: Agent, backends: readonly Backend[]): readonly Backend[] {
   return backends.map((b) => ({ ...b, local: b.node === agent.id }))
+}
+
+async function claimNet(): Promise<string> {
+  for (let step = 0; step < 254; step++) {
+    const claimed = `127.2.${1 + ((process.pid + step) % 254)}`
+    if (await listens({ path: `\0grapevine test ${claimed}` })) return claimed
+  }
+  throw new Error('no 127.2.x net is free')
+}
+
+async function freePorts(count: number): Promise<number> {
+  for (let port = 20_000; port < 32_000; port += count) {
+    const taken = []
+    for (let i = 0; i < count; i++) taken.push(await listens({ port: port + i, host: host(1) }, 'a moment'))
+    if (taken.every((free) => free)) return port
+  }
+  throw new Error('no port is free')
+}
+
+/** Whether one can listen there; goes on listening for as long as this process lives unless only for a moment. */
+function listens(place: ListenOptions, span: 'for good' | 'a moment' = 'for good'): Promise<boolean> {
+  const server = createServer((socket) => socket.destroy())
+  return new Promise((resolve) => {
+    server.once('error', () => resolve(false))
+    server.listen(place, () => {
+      if (span === 'for good') resolve(server.unref().listening)
+      else server.close(() => resolve(true))
+    })
+  })
 }

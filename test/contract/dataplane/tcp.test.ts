@@ -1,10 +1,11 @@
 // TCP through the userspace data plane, with real sockets: what a client of a published port may rely on.
 import { connect, createServer, type Socket } from 'node:net'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, expect, onTestFinished, test } from 'vitest'
 import { until } from '../../until.ts'
 import {
   type Agent,
   backendOf,
+  host,
   published,
   request,
   type TestTask,
@@ -49,17 +50,17 @@ function ask(agent: Agent, port = webPort, send?: Buffer | string): Promise<Buff
   })
 }
 
-test.for([0, 1])('a published port reaches a task, whichever node runs it (agent %i)', async (host) => {
-  const web = await task(cluster.agents[host]!, 't1', greeter('t1'))
+test.for([0, 1])('a published port reaches a task, whichever node runs it (agent %i)', async (at) => {
+  const web = await task(cluster.agents[at]!, 't1', greeter('t1'))
   expect(await a.plane.apply(published(a, [web.backend]))).toEqual([])
   expect((await ask(a)).toString()).toBe('t1')
 })
 
 test.for([0, 1])(
   'bytes come through whole in both directions, and each direction ends by itself (agent %i)',
-  async (host) => {
+  async (at) => {
     // Answers only after the client has ended its direction: without half-close this never ends.
-    const web = await task(cluster.agents[host]!, 't1', (socket) => {
+    const web = await task(cluster.agents[at]!, 't1', (socket) => {
       const parts: Buffer[] = []
       socket.on('data', (chunk) => parts.push(chunk))
       socket.on('end', () => socket.end(Buffer.concat(parts)))
@@ -70,9 +71,9 @@ test.for([0, 1])(
   },
 )
 
-test.for([0, 1])('a client that reads by fits and starts gets every byte in order (agent %i)', async (host) => {
+test.for([0, 1])('a client that reads by fits and starts gets every byte in order (agent %i)', async (at) => {
   const bytes = Buffer.from(Array.from({ length: 6_000_000 }, (_, i) => (i * 31 + (i >> 12)) % 251))
-  const web = await task(cluster.agents[host]!, 't1', (socket) => {
+  const web = await task(cluster.agents[at]!, 't1', (socket) => {
     // Pieces of all sizes: some fit in a small read, some fill a large one.
     for (let at = 0, size = 1; at < bytes.length; at += size, size = (size * 7 + 13) % 200_000) {
       socket.write(bytes.subarray(at, at + size))
@@ -100,9 +101,9 @@ test.for([0, 1])('a client that reads by fits and starts gets every byte in orde
   expect(Buffer.concat(parts).equals(bytes)).toBe(true)
 })
 
-test.for([0, 1])('a task that does not read stops the client, and memory stays bounded (agent %i)', async (host) => {
+test.for([0, 1])('a task that does not read stops the client, and memory stays bounded (agent %i)', async (at) => {
   let stuck: Socket | undefined
-  const web = await task(cluster.agents[host]!, 't1', (socket) => {
+  const web = await task(cluster.agents[at]!, 't1', (socket) => {
     socket.pause()
     stuck = socket
   })
@@ -132,8 +133,8 @@ test.for([0, 1])('a task that does not read stops the client, and memory stays b
   client.destroy()
 })
 
-test.for([0, 1])('a reset by the task reaches the client as a reset (agent %i)', async (host) => {
-  const web = await task(cluster.agents[host]!, 't1', (socket) => socket.once('data', () => socket.resetAndDestroy()))
+test.for([0, 1])('a reset by the task reaches the client as a reset (agent %i)', async (at) => {
+  const web = await task(cluster.agents[at]!, 't1', (socket) => socket.once('data', () => socket.resetAndDestroy()))
   await a.plane.apply(published(a, [web.backend]))
   await expect(ask(a, webPort, 'x')).rejects.toMatchObject({ code: 'ECONNRESET' })
   await until(() => a.plane.flowLog().length === 1, { deadlineMs: 2_000, what: 'the flow to be logged' })
@@ -237,13 +238,16 @@ test('a port that another program holds is told by its program, hinders no other
   const squatter = await new Promise<ReturnType<typeof createServer>>((resolve) => {
     const server = createServer((socket) => socket.end('squatter')).listen(webPort, a.address, () => resolve(server))
   })
+  onTestFinished(() => void squatter.close())
   const both = published(a, [web.backend])
   const routes = { ...both, published: [...both.published, { ...both.published[0]!, port: webPort + 1 }] }
   const problems = await a.plane.apply(routes)
   expect(problems).toHaveLength(1)
   expect(problems[0]).toMatchObject({ port: webPort, service: 'web' })
   expect(problems[0]!.sentence).toMatch(
-    new RegExp(`^port ${webPort}/tcp is bound by another program \\(.+, pid ${process.pid}\\) on 127\\.0\\.0\\.1$`),
+    new RegExp(
+      `^port ${webPort}/tcp is bound by another program \\(.+, pid ${process.pid}\\) on ${a.address.replaceAll('.', '\\.')}$`,
+    ),
   )
   expect((await ask(a, webPort + 1)).toString()).toBe('t1')
   await new Promise((resolve) => squatter.close(resolve))
@@ -264,21 +268,21 @@ test('a task that serves the published port itself has it, and the agent takes i
   expect((await ask(a)).toString()).toBe('t1')
 })
 
-test.for([0, 1])('with PROXY protocol the task learns the client (agent %i)', async (host) => {
+test.for([0, 1])('with PROXY protocol the task learns the client (agent %i)', async (at) => {
   let seen = Buffer.alloc(0)
-  const web = await task(cluster.agents[host]!, 't1', (socket) => {
+  const web = await task(cluster.agents[at]!, 't1', (socket) => {
     socket.on('data', (chunk) => {
       seen = Buffer.concat([seen, chunk])
       if (seen.includes('hello')) socket.end('bye')
     })
   })
   await a.plane.apply(published(a, [web.backend], { proxyProtocol: true }))
-  const client = connect({ host: a.address, port: webPort, localAddress: '127.0.0.77' })
+  const client = connect({ host: a.address, port: webPort, localAddress: host(77) })
   client.write('hello')
   await new Promise((resolve) => client.once('end', resolve).resume())
   expect(seen.subarray(0, 12).toString('hex')).toBe('0d0a0d0a000d0a515549540a')
   expect(seen.subarray(12, 16).toString('hex')).toBe('2111000c')
-  expect([...seen.subarray(16, 24)]).toEqual([127, 0, 0, 77, 127, 0, 0, 1])
+  expect([...seen.subarray(16, 24)]).toEqual([host(77), a.address].flatMap((text) => text.split('.').map(Number)))
   expect(seen.readUInt16BE(26)).toBe(webPort)
   expect(seen.subarray(28).toString()).toBe('hello')
 })
@@ -298,10 +302,10 @@ test('with client-ip affinity a client stays with its task, through every node',
     })
   const reached = new Set<string>()
   for (let client = 10; client < 30; client++) {
-    const first = await from(a, `127.0.0.${client}`)
+    const first = await from(a, host(client))
     reached.add(first)
-    expect(await from(a, `127.0.0.${client}`)).toBe(first)
-    expect(await from(b, `127.0.0.${client}`)).toBe(first)
+    expect(await from(a, host(client))).toBe(first)
+    expect(await from(b, host(client))).toBe(first)
   }
   expect([...reached].sort()).toEqual(['t1', 't2', 't3'])
 })
