@@ -21,8 +21,8 @@ export type Dots = ReadonlyMap<string, Ranges>
 const noCoverage: Coverage = { covered: noRanges, refused: noRanges }
 /** 500 ranges of one author: what a node is after losing every other of 1000 messages. */
 const rangesMax = 500
-/** Logs of one scope: 1000 nodes that each lost their journal several times. */
-const authorsMax = 8000
+/** Logs of one scope: 1000 nodes that each lost their journal several times. A longer digest is refused whole. */
+export const authorsMax = 8000
 
 /** What `theirs` could give that `ours` lacks. */
 export function missing(ours: Digest, theirs: Digest): Dots {

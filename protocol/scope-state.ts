@@ -6,18 +6,19 @@
  * write, and which clocks are believed, is decided before `merge`.
  */
 import { packedLength } from './codec.ts'
-import type { Coverage, Digest, Dots } from './digest.ts'
+import { authorsMax, type Coverage, type Digest, type Dots } from './digest.ts'
+import type { NodeId } from './ids.ts'
 import { compareWrites } from './merge.ts'
 import type { Author, Scope, StateRecord } from './model.ts'
 import { addRange, contains, intersect, noRanges, type Ranges, subtract, union } from './ranges.ts'
-import { authorKey, recordKey, toWire } from './record.ts'
+import { authorKey, authorOf, recordKey, toWire } from './record.ts'
 
 export type Merged =
   | { readonly kind: 'won'; readonly before: StateRecord | undefined }
   | { readonly kind: 'lost'; readonly to: StateRecord }
   /** Its number was covered: seen, replaced or collected before. */
   | { readonly kind: 'known' }
-  /** The author's log has too many holes here to remember one more; sync brings it in order. */
+  /** The author's log has too many holes here to remember one more; sync brings it in order. Or there are too many logs. */
   | { readonly kind: 'scattered' }
 
 /** Records, and the numbers that these records speak for: in them nothing else is live. */
@@ -37,6 +38,13 @@ interface AuthorBooks {
 
 /** 4096 holes of one author: no honest loss comes near, and a hostile member gets no memory for more. */
 const holesMax = 4096
+/**
+ * A log is never forgotten, not even one that ended and in which nothing is live: whoever comes back with a record of it, from a long absence or a
+ * backup, is told by its coverage here that the record is old. Forgotten, it would pass for new, and what was deleted would return (reseed.ts).
+ * So a digest grows by one row, some 45 bytes, with each journal that is lost: a power cut that tears it, a disk, a copied directory. Foreign
+ * logs beyond this are not taken in, because a digest beyond `authorsMax` is read by nobody; the rest is room for this node's own.
+ */
+const foreignLogsMax = authorsMax - 100
 
 export interface ScopeState {
   readonly scope: Scope
@@ -63,13 +71,16 @@ export interface ScopeState {
   addCollected(author: string, ranges: Ranges): void
 }
 
-export function createScopeState(scope: Scope): ScopeState {
+/** `self`: whose logs are always taken in. */
+export function createScopeState(scope: Scope, self?: NodeId): ScopeState {
   const records = new Map<string, StateRecord>()
   const authors = new Map<string, AuthorBooks>()
 
-  function books(author: string): AuthorBooks {
+  /** Undefined for one log too many. */
+  function books(author: string): AuthorBooks | undefined {
     let found = authors.get(author)
     if (found === undefined) {
+      if (authors.size >= foreignLogsMax && authorOf(author).node !== self) return undefined
       found = { covered: noRanges, refused: noRanges, collected: noRanges, live: new Map() }
       authors.set(author, found)
     }
@@ -79,6 +90,7 @@ export function createScopeState(scope: Scope): ScopeState {
   function merge(record: StateRecord): Merged {
     const author = authorKey(record.author)
     const own = books(author)
+    if (own === undefined) return { kind: 'scattered' }
     if (contains(own.covered, record.seq)) return { kind: 'known' }
     if (own.covered.length >= holesMax && !isAdjacent(own.covered, record.seq)) return { kind: 'scattered' }
     own.covered = addRange(own.covered, record.seq, record.seq)
@@ -107,12 +119,19 @@ export function createScopeState(scope: Scope): ScopeState {
     discard,
     cover(author, ranges) {
       const own = books(author)
+      if (own === undefined) return
       own.covered = union(own.covered, ranges)
       own.refused = subtract(own.refused, ranges)
     },
     refuse(author, seq) {
       const own = books(authorKey(author))
-      if (contains(own.covered, seq) || contains(own.refused, seq) || own.refused.length >= holesMax) return false
+      if (
+        own === undefined ||
+        contains(own.covered, seq) ||
+        contains(own.refused, seq) ||
+        own.refused.length >= holesMax
+      )
+        return false
       own.refused = addRange(own.refused, seq, seq)
       return true
     },
@@ -134,8 +153,8 @@ export function createScopeState(scope: Scope): ScopeState {
       }
     },
     lack(author, ranges) {
-      const own = books(author)
-      own.covered = subtract(own.covered, ranges)
+      const own = authors.get(author)
+      if (own !== undefined) own.covered = subtract(own.covered, ranges)
     },
     covers(author, seq) {
       return contains(authors.get(author)?.covered ?? noRanges, seq)
@@ -153,7 +172,7 @@ export function createScopeState(scope: Scope): ScopeState {
     collect(key) {
       const held = discard(key)
       if (held === undefined) return
-      const own = books(authorKey(held.author))
+      const own = books(authorKey(held.author)) as AuthorBooks
       own.collected = addRange(own.collected, held.seq, held.seq)
     },
     collected() {
@@ -165,7 +184,7 @@ export function createScopeState(scope: Scope): ScopeState {
     },
     addCollected(author, ranges) {
       const own = books(author)
-      own.collected = union(own.collected, ranges)
+      if (own !== undefined) own.collected = union(own.collected, ranges)
     },
   }
 }

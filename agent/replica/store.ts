@@ -142,7 +142,7 @@ export function createStore(self: NodeId, now: () => number): Store {
     },
     hold(scope) {
       if (scopes.has(scope)) return []
-      scopes.set(scope, createScopeState(scope))
+      scopes.set(scope, createScopeState(scope, self))
       return [['hold', scope]]
     },
     drop(scope) {

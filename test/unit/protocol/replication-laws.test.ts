@@ -1,7 +1,7 @@
 // Laws of merge and digest: equal knowledge gives equal state, whatever the order, the repeats and the grouping of what arrives.
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { countDots, type Dots, missing, subtractDots } from '../../../protocol/digest.ts'
+import { countDots, type Dots, digestSchema, digestToWire, missing, subtractDots } from '../../../protocol/digest.ts'
 import { compareWrites, differingFields, isAncestor } from '../../../protocol/merge.ts'
 import type { StateRecord } from '../../../protocol/model.ts'
 import {
@@ -195,6 +195,30 @@ describe('digest', () => {
     const { covered } = state.delta(new Map([['n1/l', [[1, 3]]]]), 1000)
     expect(covered).toEqual(new Map([['n1/l', [[2, 3]]]]))
     expect(missing(createScopeState('cluster').digest(), state.digest())).toEqual(new Map([['n1/l', [[2, 3]]]]))
+  })
+})
+
+describe('a digest', () => {
+  it('never grows beyond what others read of it, and always has room for the own logs', () => {
+    const state = createScopeState('cluster', 'n1')
+    const write = (node: string, log: string) =>
+      ({
+        scope: 'cluster',
+        kind: 'node',
+        id: `${node}-${log}`,
+        value: serviceValue('x'),
+        version: { ms: 1, counter: 0, node },
+        author: { node, log },
+        seq: 1,
+      }) as unknown as StateRecord
+    for (let i = 0; i < 10_000; i++) state.cover(`n2/l${i}`, [[1, 5]])
+    expect(state.merge(write('n3', 'l')).kind).toBe('scattered')
+    expect(state.refuse({ node: 'n3', log: 'l' }, 1)).toBe(false)
+    expect(state.merge(write('n1', 'new')).kind).toBe('won')
+    const digest = state.digest()
+    expect(digestSchema.parse(digestToWire(digest))).toEqual(digest)
+    // What it knew before, it keeps in order.
+    expect(state.merge({ ...write('n2', 'l0'), seq: 6 }).kind).toBe('won')
   })
 })
 

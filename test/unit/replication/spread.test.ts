@@ -200,6 +200,38 @@ describe('deletes', () => {
   })
 })
 
+describe('a log that ended, with nothing live in it', () => {
+  it('is remembered, so that a backup of any member brings back nothing that was deleted', async () => {
+    const net = createNet()
+    const b = await net.add('n2')
+    const c = await net.add('n3')
+    const a = await net.add('n1')
+    a.view.put({ scope: 'cluster', kind: 'service', id: 's1', value: serviceValue('web') })
+    await net.advance(5_000)
+    expect(c.view.services.has('s1')).toBe(true)
+    const backups = { n1: a.disk.copy(), n3: c.disk.copy() }
+    const ended = [...a.view.services.values()][0]!.author.log
+    // Its journal is lost: it goes on under a new log, in which all that is its own is written anew.
+    a.crash()
+    await net.add('n1')
+    await net.advance(10_000)
+    b.view.put({ scope: 'cluster', kind: 'service', id: 's1', value: null })
+    for (let round = 0; round < 8; round++) {
+      await net.advance(10_000)
+      for (const { janitor } of net.nodes.values()) janitor.sweep()
+    }
+    expect(b.view.tombstones('cluster')).toEqual([])
+    expect([...b.view.digest('cluster').keys()]).toContain(`n1/${ended}`)
+    for (const id of ['n1', 'n3'] as const) {
+      net.nodes.get(id)!.crash()
+      await net.add(id, { disk: backups[id] })
+      await net.advance(20_000)
+      for (const { view } of net.nodes.values()) expect(view.services.has('s1')).toBe(false)
+      expect(net.digestsEqual()).toBe(true)
+    }
+  })
+})
+
 describe('a member that was away beyond the limit', () => {
   it('gives nothing back before it has re-seeded, also when another one asks it first', async () => {
     const net = createNet()
