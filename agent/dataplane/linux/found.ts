@@ -65,7 +65,9 @@ export function foundIn(tables: Tables, group: number): Found {
   const isOurs = (device: string) => links.get(device)?.group === group
   const neighbours = new Map<string, string>()
   for (const { dst, dev, lladdr } of tables.neighbours) {
-    if (isOurs(text(dev))) neighbours.set(`${text(dev)} ${text(dst)}`, text(lladdr))
+    // Those of marks.ts, the ways back through entry nodes, are link-local, and no overlay address is.
+    if (isOurs(text(dev)) && !text(dst).startsWith('169.254.'))
+      neighbours.set(`${text(dev)} ${text(dst)}`, text(lladdr))
   }
   return {
     links,
