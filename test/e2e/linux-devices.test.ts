@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import type { Overlay, OverlayNetwork } from '../../agent/core/routes/overlay.ts'
 import type { TaskLinks } from '../../agent/dataplane/linux/devices.ts'
-import { cableName, namespaceName, tunnelName } from '../../agent/dataplane/linux/names.ts'
+import { cableName, namespaceName, taskMac, tunnelName } from '../../agent/dataplane/linux/names.ts'
 import type { TaskPlan } from '../../agent/world.ts'
 import { needs } from '../needs.ts'
 import { root } from '../tidy/source.ts'
@@ -123,6 +123,11 @@ test('tasks of one network on one machine reach each other through the host only
   // It asks everybody on the wire; only the host would hear, and that is not its address.
   const asked = await n1.run(inside(n1, 'busybox arping -c 2 -w 2 -I eth0 10.0.9.77'))
   expect(asked.out).toMatch(/Sent [12] probe[\s\S]*Received 0 /)
+  // And one that knows the other's hardware address gets nowhere with it.
+  const mac = taskMac(second.task, app)
+  await n1.ok(inside(n1, 'ip route add 10.0.9.77 dev eth0 scope link'))
+  await n1.ok(inside(n1, `ip neighbour replace 10.0.9.77 lladdr ${mac} dev eth0 nud permanent`))
+  expect((await n1.run(inside(n1, 'busybox ping -c 1 -W 1 10.0.9.77'))).code).not.toBe(0)
 })
 
 test('after a restart everything is found again, and making the same once more changes nothing', async () => {

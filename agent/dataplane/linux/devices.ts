@@ -7,27 +7,16 @@
  */
 import { existsSync } from 'node:fs'
 import { isDeepStrictEqual } from 'node:util'
-import type { NetworkId, NodeId, TaskId } from '../../../protocol/ids.ts'
-import type { Overlay, OverlayNetwork } from '../../core/routes/overlay.ts'
+import type { NetworkId, TaskId } from '../../../protocol/ids.ts'
+import type { Overlay } from '../../core/routes/overlay.ts'
 import { assert, fault, reasonOf } from '../../fault.ts'
 import type { Clock, Log } from '../../world.ts'
-import { holderText } from '../holders.ts'
-import { difference, type Forwarding, forwardingOf } from './forwarding.ts'
-import { type Found, isWhole, mtuAt, readKernel } from './found.ts'
-import { bridgeName, cableName, linkGroup, namespaceName, nodeMac, taskMac, tunnelName } from './names.ts'
-import {
-  clashingRoute,
-  makeLines,
-  type NetworkDevices,
-  networkDevices,
-  portTaken,
-  removeLines,
-  type Site,
-  sentences,
-  tunnelOf,
-} from './overlay-devices.ts'
-import { type Cable, taskScript, tasksOf } from './task-namespace.ts'
-import { batchAll, batchUntilRefused, type Refusal, run, writeSetting } from './tools.ts'
+import { difference, forwardingOf } from './forwarding.ts'
+import { cablesOf, type Owner, readState, type State } from './kernel-state.ts'
+import { bridgeName, cableName, namespaceName, taskMac, tunnelName } from './names.ts'
+import { ensureNetwork, removeBridges } from './networks.ts'
+import { type Cable, taskScript } from './task-namespace.ts'
+import { batchAll, type Refusal, run, writeSetting } from './tools.ts'
 
 export interface TaskLinks {
   readonly task: TaskId
@@ -61,41 +50,22 @@ export interface NetworkProblem {
   readonly sentence: string
 }
 
-export interface DevicesOptions {
-  readonly self: NodeId
-  /** This node's address for the others: the near end of tunnels. */
-  readonly underlay: string
-  readonly vxlanPort: number
-  /** Whose devices these are: `markOf(data directory)`. */
-  readonly mark: string
+export interface DevicesOptions extends Owner {
   readonly clock: Clock
   readonly log: Log
 }
 
 /** 60 s: how long the harm that another program does to our devices may last. A look costs 30 ms of CPU with 5,000 addresses. */
 const trustMs = 60_000
-
-/** What is in the kernel, as read and as changed since. */
-interface State {
-  readonly readAtMs: number
-  readonly found: Found
-  /** Our bridges that were read and not looked at since. */
-  readonly unproven: Set<string>
-  readonly site: Site
-  /** Those that are there whole. */
-  readonly networks: Map<NetworkId, NetworkDevices>
-  /** Names of our bridges, whole or not. */
-  readonly bridges: Set<string>
-  readonly tasks: Map<TaskId, TaskLinks>
-  forwarding: Forwarding
-}
+/** 2 s: a network that cannot be made is tried again, but not with every change of the routes. A task that starts on it tries at once. */
+const retryMs = 2_000
 
 export async function createDevices(options: DevicesOptions): Promise<Devices> {
-  const { self, underlay, vxlanPort, mark, clock, log } = options
-  const group = linkGroup(mark)
+  const { self, mark, clock, log } = options
   /** Undefined after a failure: then it is read again. */
   let state: State | undefined
   let last: Promise<unknown> = Promise.resolve()
+  const failures = new Map<NetworkId, { readonly atMs: number; readonly sentence: string }>()
 
   function inTurn<T>(work: () => Promise<T>): Promise<T> {
     const done = last.then(work)
@@ -104,94 +74,8 @@ export async function createDevices(options: DevicesOptions): Promise<Devices> {
   }
 
   async function current(): Promise<State> {
-    state ??= await read()
+    state ??= await readState(options, clock)
     return state
-  }
-
-  async function read(): Promise<State> {
-    const found = await readKernel(group)
-    const ours = [...found.links].filter(([, link]) => link.group === group)
-    const tasks = tasksOf(
-      ours.map(([, { alias }]) => alias),
-      mark,
-    )
-    const cables = new Set([...tasks.values()].flatMap((task) => cablesOf(task)))
-    // Cut off while it was made: its task never began.
-    const unfinished = ours.map(([name]) => name).filter((name) => name.startsWith('vt') && !cables.has(name))
-    await batchAll(
-      'ip',
-      unfinished.map((name) => `link delete dev ${name}`),
-    )
-    if (!writeSetting('ipv4/ip_forward', '1'))
-      log.warn('this machine does not let its agent forward: /proc/sys is closed')
-    const { neighbours, ports } = found.forwarding
-    const bridges = ours.map(([name]) => name).filter((name) => name.startsWith('vb'))
-    return {
-      readAtMs: clock.now(),
-      found,
-      unproven: new Set(bridges),
-      site: { nodeMac: nodeMac(self), underlay, vxlanPort, pathMtu: mtuAt(underlay, found), group, mark },
-      networks: new Map(),
-      bridges: new Set(bridges),
-      tasks: new Map(tasks),
-      forwarding: { neighbours: new Map(neighbours), ports: new Map(ports) },
-    }
-  }
-
-  /** The sentence that says why it cannot be, or undefined: it is there. */
-  async function ensureNetwork(network: OverlayNetwork): Promise<string | undefined> {
-    const now = await current()
-    const devices = networkDevices(network, now.site)
-    if (network.encrypted) return sentences.encrypted(devices)
-    if (now.networks.get(network.id)?.alias === devices.alias) return undefined
-    if (!now.unproven.delete(devices.bridge) || !isWhole(devices, now.found)) {
-      const why = await makeNetwork(devices, now)
-      if (why !== undefined) return why
-    }
-    now.networks.set(network.id, devices)
-    return undefined
-  }
-
-  async function makeNetwork(devices: NetworkDevices, now: State): Promise<string | undefined> {
-    const { bridge, tunnel } = devices
-    const found = await readKernel(group)
-    const foreign = [bridge, tunnel].find((name) => (found.links.get(name)?.group ?? group) !== group)
-    if (foreign !== undefined) return sentences.foreign(devices, foreign)
-    const why = await makeDevices(devices, found, now)
-    forget(now, bridge)
-    if (why === undefined) now.bridges.add(bridge)
-    else await removeBridges([bridge], now)
-    return why
-  }
-
-  async function makeDevices(
-    devices: NetworkDevices,
-    found: Found,
-    { site, tasks }: State,
-  ): Promise<string | undefined> {
-    const { network, bridge, tunnel, subnet } = devices
-    const routes = found.routes.filter(({ dev }) => dev !== bridge)
-    const clash = clashingRoute(subnet, routes)
-    if (clash !== undefined) return sentences.route(devices, clash)
-    const there = {
-      bridge: found.links.has(bridge),
-      tunnel: found.links.has(tunnel),
-      cables: [...tasks.values()].flatMap((task) => cablesOf(task, network)),
-    }
-    const refusal = (await batchUntilRefused('ip', makeLines(devices, site, there))) ?? refusedSetting(bridge)
-    if (refusal === undefined) return undefined
-    const holder = refusal.why === portTaken ? holderText('udp', '::', vxlanPort) : ''
-    return sentences.refused(devices, refusal, { port: vxlanPort, holder })
-  }
-
-  /** One that is not there is refused, which is as good. */
-  async function removeBridges(names: readonly string[], now: State): Promise<void> {
-    await batchAll('ip', names.flatMap(removeLines))
-    for (const name of names) {
-      now.bridges.delete(name)
-      forget(now, name)
-    }
-    for (const [id, { bridge }] of [...now.networks]) if (names.includes(bridge)) now.networks.delete(id)
   }
 
   async function apply(overlay: Overlay, local: readonly TaskLinks[]): Promise<readonly NetworkProblem[]> {
@@ -208,8 +92,13 @@ export async function createDevices(options: DevicesOptions): Promise<Devices> {
     await removeUnwanted(overlay, local)
     const problems: NetworkProblem[] = []
     for (const network of overlay.networks) {
-      const sentence = await ensureNetwork(network)
-      if (sentence !== undefined) problems.push({ network: network.id, sentence })
+      const lately = failures.get(network.id)
+      const tried = lately !== undefined && clock.now() - lately.atMs < retryMs
+      const sentence = tried ? lately.sentence : await ensureNetwork(network, await current())
+      if (!tried) failures.delete(network.id)
+      if (sentence === undefined) continue
+      if (!tried) failures.set(network.id, { atMs: clock.now(), sentence })
+      problems.push({ network: network.id, sentence })
     }
     return { problems, refusals: await forward(overlay) }
   }
@@ -265,7 +154,8 @@ export async function createDevices(options: DevicesOptions): Promise<Devices> {
   async function cableFor(task: TaskId, link: TaskLinks['links'][number], overlay: Overlay): Promise<Cable> {
     const network = overlay.networks.find(({ id }) => id === link.network)
     if (network === undefined) throw fault('unavailable', `Network ${link.network} is not known on this node yet`)
-    const sentence = await ensureNetwork(network)
+    const sentence = await ensureNetwork(network, await current())
+    failures.delete(network.id)
     if (sentence !== undefined) throw fault('unavailable', sentence)
     const devices = (await current()).networks.get(network.id)
     assert(devices !== undefined, 'a network that was made is there')
@@ -288,6 +178,7 @@ export async function createDevices(options: DevicesOptions): Promise<Devices> {
     await batchAll('ip', lines)
   }
 
+  if (!writeSetting('ipv4/ip_forward', '1')) log.warn('the kernel does not forward for tasks: /proc/sys is closed')
   await current()
   return {
     apply: (overlay, local) => inTurn(() => apply(overlay, local)),
@@ -296,32 +187,6 @@ export async function createDevices(options: DevicesOptions): Promise<Devices> {
     bridgeOf: bridgeName,
     known: () => [...(state?.tasks.keys() ?? [])].sort(),
   }
-}
-
-/** A device that is made anew has none of its entries. */
-function forget({ forwarding }: State, bridge: string): void {
-  for (const key of forwarding.neighbours.keys()) if (key.startsWith(`${bridge} `)) forwarding.neighbours.delete(key)
-  for (const key of forwarding.ports.keys()) if (key.startsWith(`${tunnelOf(bridge)} `)) forwarding.ports.delete(key)
-}
-
-function cablesOf({ task, links }: TaskLinks, only?: NetworkId): readonly string[] {
-  return links.filter(({ network }) => network === (only ?? network)).map(({ network }) => cableName(task, network))
-}
-
-/**
- * Loose reverse path, since replies may come back through another node. Redirects would tell tasks of a way past their node; they are sent if the bridge
- * or `all` says so, and other interfaces, which have a word of their own, keep it.
- */
-function refusedSetting(bridge: string): Refusal | undefined {
-  for (const [name, value] of [
-    [`${bridge}/rp_filter`, '2'],
-    [`${bridge}/send_redirects`, '0'],
-    ['all/send_redirects', '0'],
-  ] as const) {
-    const setting = `ipv4/conf/${name}`
-    if (!writeSetting(setting, value)) return { line: `${setting} = ${value}`, why: 'the setting cannot be written' }
-  }
-  return undefined
 }
 
 function refusedEntries(refusals: readonly Refusal[], overlay: Overlay): readonly NetworkProblem[] {
