@@ -1,0 +1,146 @@
+/** The linux data plane on machines of their own: tasks in namespaces, overlay networks, virtual IPs and published ports in the kernel. */
+import { expect, test } from 'vitest'
+import { needs } from '../needs.ts'
+import { until } from '../until.ts'
+import { runningTasks, runs } from './clients.ts'
+import { createLan, joinLine, type Machine, outsideAddress, seeReady } from './machines.ts'
+
+test("the documents' own example: two tasks behind one name, and a client that takes the two ways described", async () => {
+  needs('busybox')
+  const [lan, n1, n2, n3] = await linuxCluster()
+  await lan.outside(`setsid node -e '${outsideServers}' >/dev/null 2>&1 &`)
+  await n1.ok('vine network create -d overlay mynet')
+  await n1.ok('vine service create --network mynet --name myservice --replicas 2 busybox ping localhost')
+  await n1.ok("vine service create --network mynet --name client --constraint node.hostname==n3 sh -c 'sleep 1000'")
+  await runs([n1, n2, n3], 'myservice', 2)
+  const [{ Endpoint }] = JSON.parse(await n2.ok('vine service inspect myservice'))
+  const [{ Addr }] = Endpoint.VirtualIPs
+  const vip = Addr.split('/')[0]
+  const client = await taskOf(n3, 'client')
+  expect(await client.ok('getent hosts myservice')).toMatch(new RegExp(`^${vip} +myservice$`))
+  expect((await client.ok('dig +short tasks.myservice')).split('\n')).toHaveLength(2)
+  expect(await client.ok(`dig +short -x ${vip}`)).toBe('myservice.mynet.')
+  // One way: the name is the service's, its virtual IP leads to a task by the kernel's table. Nothing listens there, so the task itself refuses.
+  const sentOn = await counter(n3, vip)
+  expect(await client.run('curl -sS -m 3 http://myservice/')).toMatchObject({
+    code: 7,
+    err: expect.stringContaining('port 80'),
+  })
+  expect(await sentOn()).toBe(1)
+  // The other: the name is none of ours, the question goes to the node's server and the connection out through the node.
+  expect(await client.ok('curl -sS -m 3 http://www.example.com:8088/')).toBe(n3.address)
+})
+
+test('a port published on every machine is served by tasks elsewhere, which see the client itself; replies go back the way they came', async () => {
+  needs('tshark')
+  const [lan, n1, n2, n3] = await linuxCluster()
+  await n1.ok('vine network create -d overlay appnet')
+  await n1.ok(
+    `vine service create --quiet --name app --replicas 2 --network appnet --publish 8000:80 --constraint node.hostname!=n3 ${tellsClient}`,
+  )
+  await runs([n1, n2, n3], 'app', 2)
+  const frames: string[] = []
+  n3.begin(
+    `tshark -l -i eth0 -f 'udp port 4789 or tcp port 8000' -T fields -e ip.src -e ip.dst -e tcp.port 2>/dev/null`,
+    (line) => frames.push(line),
+  )
+  const answers = new Set<string>()
+  await until(
+    async () => {
+      answers.add((await lan.outside(`curl -sS -m 3 http://${n3.address}:8000/`)).out)
+      return answers.size === 2 && frames.length > 20
+    },
+    { deadlineMs: 10_000, everyMs: 20, what: 'both tasks to answer' },
+  )
+  expect([...answers].sort()).toEqual([`n1 ${outsideAddress}`, `n2 ${outsideAddress}`])
+  // In the tunnel, the outer and the inner addresses: the client's own ones, to a task and back from it to this entry.
+  const inner = frames.filter((line) => line.includes(','))
+  expect(inner.some((line) => line.startsWith(`${n3.address},${outsideAddress}\t`))).toBe(true)
+  expect(inner.some((line) => new RegExp(`^${n1.address},10\\.255\\.[\\d.]+\t`).test(line))).toBe(true)
+  expect(inner.some((line) => new RegExp(`^${n2.address},10\\.255\\.[\\d.]+\t`).test(line))).toBe(true)
+  // No program stood between: no agent has forwarded anything.
+  for (const machine of [n1, n2, n3]) {
+    const flows = await machine.client.get<readonly { readonly opened: number }[]>('/grapevine/flows')
+    expect(flows.reduce((sum, { opened }) => sum + opened, 0)).toBe(0)
+  }
+})
+
+test('names, both endpoint modes: dnsrr answers with the tasks themselves; who is on no common network is out of reach', async () => {
+  const [, n1, n2, n3] = await linuxCluster()
+  await n1.ok('vine network create -d overlay one && vine network create -d overlay two')
+  await n1.ok(`vine service create --quiet --name api --network one --replicas 2 --endpoint-mode dnsrr ${tellsClient}`)
+  await n1.ok(`vine service create --quiet --name web --network one --replicas 3 ${tellsClient}`)
+  await n1.ok("vine service create --quiet --name near --network one --mode global sh -c 'sleep 1000'")
+  await n1.ok("vine service create --quiet --name far --network two --mode global sh -c 'sleep 1000'")
+  await runs([n1, n2, n3], 'web', 3)
+  const [target] = await runs([n2], 'api', 2)
+  const address = target?.addresses[0]?.split('/')[0]
+  for (const machine of [n1, n2, n3]) {
+    const near = await taskOf(machine, 'near')
+    const answered = (await near.ok('dig +short api')).split('\n')
+    expect(answered).toHaveLength(2)
+    const met = new Set<string>()
+    await until(
+      async () => {
+        met.add((await near.ok('curl -sS -m 3 http://web/')).slice(0, 2))
+        return met.size === 3
+      },
+      { deadlineMs: 8_000, everyMs: 10, what: 'all tasks to answer at the virtual IP' },
+    )
+    const far = await taskOf(machine, 'far')
+    expect((await far.run('dig +short +time=1 web')).out).toBe('')
+    expect((await near.run(`curl -sS -m 2 --connect-timeout 1 http://${address}:81/`)).code).toBe(7)
+    expect((await far.run(`curl -sS -m 2 --connect-timeout 1 http://${address}:81/`)).code).not.toBe(0)
+  }
+})
+
+interface Task {
+  /** A line of shell in the task's network, with its files. */
+  run(line: string): ReturnType<Machine['run']>
+  ok(line: string): Promise<string>
+}
+
+/** A task of a service on a machine. */
+async function taskOf(machine: Machine, service: string): Promise<Task> {
+  const found = await until(
+    async () =>
+      (await runningTasks(machine, service)).find(({ node, pid }) => node === machine.name && pid > 0) ?? false,
+    { deadlineMs: 10_000, what: `${service} to run on ${machine.name}` },
+  )
+  const line = (inside: string) => `nsenter -t ${found.pid} -n -m -- sh -c '${inside}'`
+  return { run: (inside) => machine.run(line(inside)), ok: (inside) => machine.ok(line(inside)) }
+}
+
+/** Begins to count, in a table of the test's own, the packets that the machine's kernel sends on from a virtual IP to a task. */
+async function counter(machine: Machine, vip: string): Promise<() => Promise<number>> {
+  await machine.ok(
+    `nft add table inet proof && nft add chain inet proof way '{ type filter hook forward priority 10; }' &&
+     nft add rule inet proof way ct status dnat ct original ip daddr ${vip} ct direction original counter`,
+  )
+  return async () => Number(/packets (\d+)/.exec(await machine.ok('nft list table inet proof'))?.[1])
+}
+
+async function linuxCluster() {
+  const lan = await createLan()
+  const machines = await Promise.all([lan.add(), lan.add(), lan.add()])
+  const [first, ...others] = machines
+  const flags = `--dataplane linux --upstream-dns ${outsideAddress}`
+  await first.start(`vine agent ${flags}`)
+  const line = await joinLine(first)
+  await Promise.all(others.map((machine) => machine.start(`${line} ${flags}`)))
+  await seeReady(machines, machines)
+  return [lan, ...machines] as const
+}
+
+/** Answers with its node's name and who asks. */
+const tellsClient = `node -e 'require("http").createServer((q, r) => r.end(process.env.GRAPEVINE_NODE + " " + q.socket.remoteAddress)).listen(process.env.PORT ?? 80, process.env.GRAPEVINE_ADDRESS)'`
+
+/** At the switch: a DNS server that knows every name as its own address, and a web server that tells who asks. Without single quotes. */
+const outsideServers = `const s = require("dgram").createSocket("udp4")
+s.on("message", (m, r) => {
+  const q = m.subarray(12, m.indexOf(0, 12) + 5), a = q.readUInt16BE(q.length - 4) === 1
+  const head = Buffer.from([m[0], m[1], 0x81, 0x80, 0, 1, 0, a ? 1 : 0, 0, 0, 0, 0])
+  const data = Buffer.from([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 9, 0, 4, ...[${outsideAddress.replaceAll('.', ',')}]])
+  s.send(a ? Buffer.concat([head, q, data]) : Buffer.concat([head, q]), r.port, r.address)
+}).bind(53, "${outsideAddress}")
+require("http").createServer((q, r) => r.end(q.socket.remoteAddress)).listen(8088, "${outsideAddress}")`
