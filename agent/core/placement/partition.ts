@@ -6,7 +6,7 @@
  */
 import type { NodeId } from '../../../protocol/ids.ts'
 import { isUp } from '../live.ts'
-import type { View } from '../view.ts'
+import { perRevision } from '../per-revision.ts'
 import type { Wanted } from '../wanted.ts'
 
 /** Tasks that an isolated node may start in each `minorityWaitMs`, unless it runs more already: a small cluster's worth. */
@@ -23,7 +23,7 @@ export interface Side {
   readonly minoritySinceMs: number | undefined
 }
 
-export function sideOf(view: View): Side {
+export const sideOf = perRevision((view): Side => {
   const known = [...view.members.values()].filter((member) => member.liveness !== 'left')
   const up = known.filter(isUp)
   // Who is suspected is not seen: a node that is cut off buries the others one by one, and must not fill in for the first of them.
@@ -46,7 +46,7 @@ export function sideOf(view: View): Side {
         )
       : undefined,
   }
-}
+})
 
 /** Whether this side may run a service at all; a sentence when not. */
 export function barredHere(wanted: Wanted, side: Side): string | undefined {

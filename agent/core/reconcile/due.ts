@@ -1,15 +1,15 @@
 /** When only time, and no change of the view, gives the reconcile loop something to do. */
 import { hasEnded } from '../live.ts'
-import { claimOrder, placedUntil } from '../placement/place.ts'
-import { isClaimable } from './reconcile.ts'
-import { type Now, type Situation, slotKey } from './steps.ts'
+import { placedUntil } from '../placement/place.ts'
+import { isClaimable, turnOf } from './reconcile.ts'
+import type { Now, Situation } from './steps.ts'
 
 /** While a claim waits for a scope that is not caught up, nothing tells when it is. */
 const scopeLookMs = 50
 
 /** Ms from now; Infinity when nothing is due. */
 export function dueInMs(situation: Situation, now: Now): number {
-  const { view, placement, claimedAt, vacantSince, locals, times } = situation
+  const { view, placement, claimedAt, locals, times } = situation
   let dueMs = placedUntil(view, now.wallMs) - now.wallMs
   for (const [id, sinceMs] of claimedAt) {
     const state = view.tasks.get(id)?.value.state
@@ -20,10 +20,8 @@ export function dueInMs(situation: Situation, now: Now): number {
   for (const plans of placement.services.values()) {
     for (const plan of plans) {
       if (!isClaimable(plan, now.wallMs)) continue
-      const order = claimOrder(plan, view.self)
-      const since = vacantSince.get(slotKey(plan.service, plan.slot)) ?? now.nowMs
-      const leftMs = since + order * times.claimStepMs - now.nowMs
-      if (order > 0 && leftMs > 0) dueMs = Math.min(dueMs, leftMs)
+      const leftMs = (turnOf(situation, plan, now)?.atMs ?? 0) - now.nowMs
+      if (leftMs > 0) dueMs = Math.min(dueMs, leftMs)
     }
   }
   return Math.max(0, dueMs)

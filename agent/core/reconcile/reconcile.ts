@@ -100,25 +100,43 @@ function limitStarts({ locals }: Situation, steps: readonly Step[]): readonly St
   return steps.filter((step) => step.do !== 'start' || free-- > 0)
 }
 
+/**
+ * The slots that fall to this node, which placement gave out together; when there are none, one for which it stands in. Invariant: a stand-in
+ * is claimed alone, since placement counted this node's room, ports and tasks a service without it.
+ */
 function claims(situation: Situation, now: Now, own: readonly Task[]): readonly Step[] {
-  const { placement, view, vacantSince, times } = situation
+  const { placement, view, times } = situation
   const isRecent = ({ value }: Task) => now.wallMs - value.created.ms < times.minorityWaitMs
   // A start that failed was a start.
   const recent = own.filter(isRecent).length
   const older = own.filter((task) => !isRecent(task) && !hasEnded(task.value.state)).length
   const at = { nowMs: now.nowMs, minorityWaitMs: times.minorityWaitMs }
-  let budget = startBudget(sideOf(view), at, { recent, older })
-  const steps: Step[] = []
+  const budget = startBudget(sideOf(view), at, { recent, older })
+  const [given, stoodInFor]: [SlotPlan[], SlotPlan[]] = [[], []]
   for (const plans of placement.services.values()) {
     for (const plan of plans) {
-      if (!isClaimable(plan, now.wallMs)) continue
-      const order = claimOrder(plan, view.self)
-      const since = vacantSince.get(slotKey(plan.service, plan.slot)) ?? now.nowMs
-      if (order < 0 || now.nowMs - since < order * times.claimStepMs || budget-- <= 0) continue
-      steps.push({ do: 'claim', service: plan.service, slot: plan.slot, replaces: plan.replaces })
+      const turn = isClaimable(plan, now.wallMs) ? turnOf(situation, plan, now) : undefined
+      if (turn !== undefined && now.nowMs >= turn.atMs) (turn.order === 0 ? given : stoodInFor).push(plan)
     }
   }
-  return steps
+  const due = given.length > 0 ? given : stoodInFor.slice(0, 1)
+  return due
+    .slice(0, Math.min(budget, due.length))
+    .map(({ service, slot, replaces }) => ({ do: 'claim', service, slot, replaces }))
+}
+
+/** Monotonic ms at which this node may claim a slot, counted from when anybody on this side may; undefined: never. */
+export function turnOf(
+  { view, vacantSince, times }: Situation,
+  plan: SlotPlan,
+  now: Now,
+): { readonly order: number; readonly atMs: number } | undefined {
+  const order = claimOrder(plan, view.self)
+  if (order < 0) return undefined
+  const { minoritySinceMs } = sideOf(view)
+  const openMs = minoritySinceMs === undefined ? 0 : minoritySinceMs + times.minorityWaitMs
+  const since = vacantSince.get(slotKey(plan.service, plan.slot)) ?? now.nowMs
+  return { order, atMs: Math.max(since, openMs) + order * times.claimStepMs }
 }
 
 /** Whether a slot waits for a claim now. */

@@ -53,6 +53,16 @@ test('an isolated node waits 10 s, then starts no more than its bound in each 10
   await world.until(() => world.runningOf('web').length === 20)
 })
 
+test('nodes that waited as a minority take turns then: none claims more than it may run, for itself or for another', async () => {
+  const world = await new FakeWorld(['n1', 'n2', 'n3', 'n4', 'n5']).start()
+  world.cut(['n1', 'n2'], ['n3', 'n4', 'n5'])
+  await world.run(1_000)
+  world.createService('web', { replicas: 6, template: { Placement: { MaxReplicas: 1 } } }, world.node('n1'))
+  await world.run(20_000)
+  const nodes = world.starts.map(({ node }) => node)
+  expect(nodes.sort()).toEqual(['n1', 'n2'])
+})
+
 test('a node that joined gets its share start-first after it stayed 30 s, and not before', async () => {
   const world = new FakeWorld(['n1', 'n2', 'n3'])
   world.update('n3', (m) => ({ ...m, liveness: 'dead' }))
