@@ -45,6 +45,8 @@ export interface ApiContext {
   flowLog(sinceMs: number): FlowLog
   /** Findings of `vine doctor` that only the agent can know: ports, file limit, DNS port, disk, clock, leftovers. */
   doctor(): Promise<readonly Finding[]>
+  /** Removes what this agent, or an earlier one of its data directory, left in the kernel without a reason. */
+  clean(): Promise<void>
   /** Prometheus text. */
   metrics(): string
 }

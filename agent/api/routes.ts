@@ -51,6 +51,7 @@ export const routes: readonly Route[] = [
   { method: 'GET', path: '/grapevine/events', handle: nodeEvents },
   { method: 'GET', path: '/grapevine/flows', handle: grapevine.flows },
   { method: 'GET', path: '/grapevine/doctor', handle: grapevine.doctor },
+  { method: 'POST', path: '/grapevine/clean', handle: grapevine.clean },
   { method: 'GET', path: '/grapevine/node', handle: grapevine.node },
   { method: 'GET', path: '/grapevine/metrics', handle: grapevine.metrics },
   { method: 'POST', path: '/grapevine/stop', handle: grapevine.stop },

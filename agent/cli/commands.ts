@@ -150,8 +150,11 @@ export const commands: readonly CommandDefinition[] = [
     name: 'doctor',
     says: 'Look for what keeps an agent from working here',
     about:
-      'Checks ports, file limit, DNS port, disk, clock and leftovers: ok, or a sentence and a fix for each. It works without an agent too, and changes nothing.',
-    options: [json],
+      'Checks ports, file limit, DNS port, disk, clock and leftovers: ok, or a sentence and a fix for each. It works without an agent too, and changes nothing but with --clean.',
+    options: [
+      { flags: '--clean', says: 'Remove what an agent left in the kernel: namespaces, devices, rules, its table' },
+      json,
+    ],
     examples: [{ says: 'Look', line: 'vine doctor' }],
     load: async () => (await import('./doctor/run.ts')).doctor,
   },

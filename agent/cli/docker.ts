@@ -78,6 +78,7 @@ export interface Network extends NetworkSpec {
   readonly Name: string
   readonly Created?: string
   readonly Scope?: string
+  readonly EnableIPv4?: boolean
 }
 
 export interface Info {

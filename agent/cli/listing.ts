@@ -23,7 +23,9 @@ export interface Listing<Row> {
 
 export interface Field<Row> {
   readonly heading: string
-  readonly value: (row: Row) => string
+  readonly value: (row: Row) => string | boolean
+  /** In the standard table, where that differs. */
+  readonly cell?: (row: Row) => string
 }
 
 export const listingOptions: readonly OptionDefinition[] = [
@@ -72,7 +74,10 @@ export function prettyJson(value: unknown): string {
 
 function standardTable<Row>({ rows, fields, table }: Listing<Row>): string {
   const columns = table.flatMap((name) => fields[name] ?? [])
-  return layTable([columns.map((c) => c.heading), ...rows.map((row) => columns.map((c) => c.value(row)))])
+  return layTable([
+    columns.map((c) => c.heading),
+    ...rows.map((row) => columns.map((c) => c.cell?.(row) ?? String(c.value(row)))),
+  ])
 }
 
 function templateTable<Row>(listing: Listing<Row>, source: string): string {
@@ -89,8 +94,8 @@ function lines<Row>(listing: Listing<Row>, source: string): string {
     .join('')
 }
 
-function record<Row>({ fields }: Listing<Row>, row: Row): Readonly<Record<string, string>> {
-  return Object.fromEntries(Object.entries(fields).map(([name, field]) => [name, field.value(row).trim()]))
+function record<Row>({ fields }: Listing<Row>, row: Row): Readonly<Record<string, string | boolean>> {
+  return Object.fromEntries(Object.entries(fields).map(([name, field]) => [name, field.value(row)]))
 }
 
 function unknownField<Row>({ fields }: Listing<Row>): (name: string) => never {

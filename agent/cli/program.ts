@@ -5,6 +5,7 @@
  */
 import { Command, CommanderError, Option } from 'commander'
 import type { CommandDefinition, GroupDefinition, OptionDefinition, Options } from './definition.ts'
+import { dockersWay } from './docker-words.ts'
 import { usage } from './usage.ts'
 
 export interface Parsed {
@@ -59,6 +60,10 @@ export async function parse(
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error
     if (error.exitCode === 0 || error.code === 'commander.help') return { help: printed || helpFor(root, argv) }
+    const way =
+      error.code === 'commander.unknownCommand' ? dockersWay(commandWords(argv).map(({ word }) => word)) : undefined
+    // A word of Docker's that is there is no slip of the pen.
+    if (way !== undefined) throw usage(sentence(error.message).replace(/ \(did you mean .*/, ''), way)
     throw usage(sentence(error.message), `See 'vine ${[...path(root, argv), '--help'].join(' ')}'`)
   }
   return chosen ?? { help: helpFor(root, argv) }

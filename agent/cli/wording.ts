@@ -31,6 +31,14 @@ export function ago(iso: string | undefined, now: number): string {
   return Number.isNaN(at) ? '' : `${humanDuration(Math.max(now - at, 0)).toLowerCase()} ago`
 }
 
+/** `2026-11-23 05:16:07.297 +0000 UTC`, as Go prints a time. */
+export function utc(iso: string | undefined): string {
+  return (iso ?? '')
+    .replace('T', ' ')
+    .replace(/(\.\d*?)0*Z$/, '$1 +0000 UTC')
+    .replace('. +', ' +')
+}
+
 /** `running` as `Running`. */
 export function title(word: string): string {
   return word === '' ? '' : (word[0]?.toUpperCase() ?? '') + word.slice(1)

@@ -9,6 +9,7 @@
  * GET  events            ?since&until&filters: JSON lines or server-sent events (events.ts)
  * GET  flows             counters of forwarding, for `vine top`; ?log&since: single flows and failed attempts, {open, ended, failed}
  * GET  doctor            findings that only the agent can know
+ * POST clean             removes what is left in the kernel without a reason
  * GET  node              ?node: the mesh as that node has it: addresses, networks it holds, endpoint records it holds
  * GET  metrics           Prometheus text
  * POST stop              ?keep-tasks: ends the agent; with its tasks kept ("back soon"), else drained and gone
@@ -85,6 +86,11 @@ export function flows(context: ApiContext, { query }: ApiRequest): Reply {
 
 export async function doctor(context: ApiContext): Promise<Reply> {
   return json(await context.doctor())
+}
+
+export async function clean(context: ApiContext): Promise<Reply> {
+  await context.clean()
+  return empty(204)
 }
 
 export function metrics(context: ApiContext): Reply {

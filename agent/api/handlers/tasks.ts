@@ -89,8 +89,9 @@ function isNode(context: ApiContext, node: string, wanted: string): boolean {
 }
 
 function desires(state: string, wanted: string): boolean {
-  if (!['running', 'shutdown', 'accepted', 'ready', 'remove'].includes(wanted)) {
-    throw fault('invalid', `invalid filter 'desired-state=${wanted.slice(0, 40)}'`)
+  const states = ['running', 'shutdown', 'accepted', 'ready', 'remove']
+  if (!states.includes(wanted)) {
+    throw fault('invalid', `invalid filter 'desired-state=${wanted.slice(0, 40)}'`, `States: ${states.join(', ')}`)
   }
   return state === wanted
 }

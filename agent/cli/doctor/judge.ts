@@ -18,6 +18,8 @@ export interface Facts {
   /** Undefined: nothing on this machine says so. */
   readonly clockSynchronized: boolean | undefined
   /** Tasks that run though no agent does. */
+  /** What an agent left there, as `device vt0abc`. */
+  readonly inKernel: readonly string[]
   readonly orphans: readonly { readonly pid: number; readonly task: string }[]
 }
 
@@ -80,7 +82,7 @@ function clock({ clockSynchronized }: Facts): Finding {
   return fine('clock', clockSynchronized ? 'synchronized' : 'members compare theirs while an agent runs')
 }
 
-function leftovers({ agentRuns, socket, socketExists, orphans }: Facts): Finding {
+function leftovers({ agentRuns, socket, socketExists, orphans, inKernel }: Facts): Finding {
   if (agentRuns) return fine('leftovers')
   if (orphans.length > 0)
     return wrong(
@@ -88,6 +90,8 @@ function leftovers({ agentRuns, socket, socketExists, orphans }: Facts): Finding
       `${orphans.length} ${orphans.length === 1 ? 'task runs' : 'tasks run'} without an agent (pid ${orphans.map(({ pid }) => pid).join(', ')})`,
       'Start the agent, which adopts them; or end them with kill',
     )
+  if (inKernel.length > 0)
+    return wrong('leftovers', `the kernel holds what no task needs: ${inKernel.join(', ')}`, 'vine doctor --clean')
   return fine('leftovers', socketExists ? `the socket ${socket} of an earlier agent, which the next one replaces` : '')
 }
 

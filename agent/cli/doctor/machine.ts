@@ -17,11 +17,14 @@ export interface Examined {
   readonly env: Readonly<Record<string, string | undefined>>
   readonly socket: string
   readonly agentRuns: boolean
+  /** Remove what is left in the kernel, if no agent runs. */
+  readonly clean: boolean
 }
 
-export async function examineMachine({ env, socket, agentRuns }: Examined): Promise<readonly Finding[]> {
+export async function examineMachine({ env, socket, agentRuns, clean }: Examined): Promise<readonly Finding[]> {
   const { node, transport } = readConfig({ flags: {}, env, file: undefined, machine: readMachine(env) })
   const port = Number(/\/tcp\/(\d+)/.exec(transport.listen[0] ?? '')?.[1] ?? 7766)
+  const orphans = agentRuns ? [] : await tasksLeft(node.dataDir)
   const facts: Facts = {
     agentRuns,
     socket,
@@ -34,7 +37,8 @@ export async function examineMachine({ env, socket, agentRuns }: Examined): Prom
     filesMax: await fileLimit(),
     disk: await freeSpace(node.dataDir),
     clockSynchronized: existsSync('/run/systemd/timesync/synchronized') ? true : undefined,
-    orphans: agentRuns ? [] : await tasksLeft(node.dataDir),
+    orphans,
+    inKernel: agentRuns ? [] : await kernelLeft(node.dataDir, { orphans, clean }),
   }
   return judge(facts)
 }
@@ -87,6 +91,23 @@ async function tasksLeft(dataDir: string): Promise<Facts['orphans']> {
     }
   }
   return found
+}
+
+/**
+ * What an agent left in the kernel, after it was removed if that is wanted. What tasks that still run need stays: the next agent adopts them. The agent's
+ * own code, which knows, is loaded only where there is a sign of it.
+ */
+async function kernelLeft(
+  dataDir: string,
+  { orphans, clean }: { readonly orphans: Facts['orphans']; readonly clean: boolean },
+): Promise<readonly string[]> {
+  const devices = await readdir('/sys/class/net').catch(noneThere)
+  const namespaces = await readdir('/run/netns').catch(noneThere)
+  if (![...devices, ...namespaces].some((name) => /^v[bxt][0-9a-z]{9}$|^gv-/.test(name))) return []
+  const { cleanKernel, kernelLeftovers } = await import('../../start.ts')
+  const kept = orphans.length === 0 ? undefined : new Set(orphans.map(({ task }) => task))
+  if (clean) await cleanKernel(dataDir, kept)
+  return await kernelLeftovers(dataDir, kept)
 }
 
 /** No such directory, or one that we may not read: nothing to tell of. */

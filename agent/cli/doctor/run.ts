@@ -9,9 +9,11 @@ import { exit } from '../usage.ts'
 import { examineMachine } from './machine.ts'
 
 export async function doctor(call: Call): Promise<number> {
-  const told = await askAgent(call)
+  const isClean = on(call.options, 'clean')
+  if (isClean) await askAgent(call, () => call.api.post('/grapevine/clean'))
+  const told = await askAgent(call, () => call.api.get<readonly Finding[]>('/grapevine/doctor'))
   const checked = new Set(told?.map(({ check }) => check))
-  const seen = await examineMachine({ env: call.io.env, socket: call.api.socket, agentRuns: told !== undefined })
+  const seen = await examineMachine({ env: call.io.env, socket: call.api.socket, agentRuns: told !== undefined, clean: isClean })
   const findings = [...(told ?? []), ...seen.filter(({ check }) => !checked.has(check))]
   if (on(call.options, 'json')) call.io.out.write(prettyJson(findings))
   else for (const finding of findings) call.io.out.write(line(call, finding))
@@ -19,9 +21,9 @@ export async function doctor(call: Call): Promise<number> {
 }
 
 /** Undefined: no agent answers, which is no fault here. */
-async function askAgent({ api }: Call): Promise<readonly Finding[] | undefined> {
+async function askAgent<T>(_call: Call, ask: () => Promise<T>): Promise<T | undefined> {
   try {
-    return await api.get<readonly Finding[]>('/grapevine/doctor')
+    return await ask()
   } catch (error) {
     if (error instanceof Fault && error.code === 'unavailable') return undefined
     throw error

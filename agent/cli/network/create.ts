@@ -19,6 +19,9 @@ export async function create(call: Call): Promise<number> {
 export function networkSpec(name: string, options: Options): NetworkSpec {
   const subnets = list(options, 'subnet')
   const [ranges, gateways] = [list(options, 'ipRange'), list(options, 'gateway')]
+  const nameless = list(options, 'auxAddress').find((text) => !/^[^=]+=./.test(text))
+  if (nameless !== undefined)
+    throw usage(`invalid value "${nameless}" for --aux-address`, 'Write it as name=address, such as printer=10.77.0.9')
   const spare = parsePairs(list(options, 'auxAddress'), '--aux-address')
   if (subnets.length === 0 && ranges.length + gateways.length + Object.keys(spare).length > 0)
     throw usage('--gateway, --ip-range and --aux-address need a --subnet', 'Name the subnet: --subnet 10.77.0.0/16')

@@ -3,7 +3,7 @@ import { type Call, on } from '../definition.ts'
 import type { Node, Plugin } from '../docker.ts'
 import { forEach } from '../each.ts'
 import { printDocuments } from '../listing.ts'
-import { bytesText, nodeState, title } from '../wording.ts'
+import { bytesText, nodeState, title, utc } from '../wording.ts'
 import { findNode } from './find.ts'
 
 export async function inspect(call: Call): Promise<number> {
@@ -27,7 +27,7 @@ export function prettyNode({ ID, Spec, Description, Status, ManagerStatus, Creat
     ...(Spec.Name ? [`Name:\t\t\t${Spec.Name}`] : []),
     ...pairs(Spec.Labels, 'Labels:'),
     `Hostname:              \t${Description?.Hostname ?? ''}`,
-    `Joined at:             \t${(CreatedAt ?? '').replace('T', ' ').replace('Z', ' +0000 utc')}`,
+    `Joined at:             \t${utc(CreatedAt).replace('UTC', 'utc')}`,
     'Status:',
     ` State:\t\t\t${nodeState(Status?.State, Status?.Message)}`,
     ...(Status?.Message ? [` Message:\t\t${Status.Message}`] : []),

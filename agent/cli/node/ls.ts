@@ -16,13 +16,13 @@ export async function ls(call: Call): Promise<number> {
   printListing(call, {
     rows,
     fields: {
-      ID: { heading: 'ID', value: (n) => `${n.ID} ${n.ID === self ? '*' : ' '}` },
+      ID: { heading: 'ID', value: (n) => n.ID, cell: (n) => `${n.ID} ${n.ID === self ? '*' : ' '}` },
       Hostname: { heading: 'HOSTNAME', value: (n) => n.Description?.Hostname ?? '' },
       Status: { heading: 'STATUS', value: (n) => nodeState(n.Status?.State, n.Status?.Message) },
       Availability: { heading: 'AVAILABILITY', value: (n) => title(n.Spec.Availability) },
       ManagerStatus: { heading: 'MANAGER STATUS', value: (n) => title(n.ManagerStatus?.Reachability ?? '') },
       EngineVersion: { heading: 'ENGINE VERSION', value: (n) => n.Description?.Engine?.EngineVersion ?? '' },
-      Self: { heading: 'SELF', value: (n) => String(n.ID === self) },
+      Self: { heading: 'SELF', value: (n) => n.ID === self },
     },
     table: ['ID', 'Hostname', 'Status', 'Availability', 'ManagerStatus', 'EngineVersion'],
     quiet: (n) => n.ID,

@@ -86,7 +86,11 @@ const valuePattern = /^[a-z0-9:\-_\s.*()?+[\]\\^$|/]+$/i
 export function checkPlacement(spec: ServiceSpec): Fault | undefined {
   for (const constraint of spec.TaskTemplate.Placement?.Constraints ?? []) {
     const match = /^(.*?)(==|!=)(.*)$/s.exec(constraint)
-    if (match === null) return invalid(`constraint expected one operator from ==, !=: "${constraint.slice(0, 80)}"`)
+    if (match === null)
+      return invalid(
+        `constraint expected one operator from ==, !=: "${constraint.slice(0, 80)}"`,
+        'Write it as node.labels.zone==a',
+      )
     const key = (match[1] ?? '').trim()
     const value = (match[3] ?? '').trim()
     if (!keyPattern.test(key) || !constraintKeys.test(key)) {

@@ -96,21 +96,30 @@ export function checkSupported(spec: ServiceSpec): Fault | undefined {
   return undefined
 }
 
+interface LabelValue {
+  readonly pattern: RegExp
+  /** What is written there. */
+  readonly says: string
+}
+
 /** Labels with a meaning to Grapevine; another `grapevine.` label is stored, with a warning, for it may be a slip. */
-const labelValues: Readonly<Record<string, RegExp>> = {
-  'grapevine.expose': /^\s*\d{1,5}(\/(tcp|udp))?\s*(,\s*\d{1,5}(\/(tcp|udp))?\s*)*$/,
-  'grapevine.port': /^(fixed|dynamic)$/,
-  'grapevine.partition': /^(run|stop)$/,
-  'grapevine.proxy-protocol': /^(v2|off)$/,
-  'grapevine.affinity': /^(client-ip|none)$/,
-  'grapevine.ttl': /^\d{1,4}$/,
+const labelValues: Readonly<Record<string, LabelValue>> = {
+  'grapevine.expose': {
+    pattern: /^\s*\d{1,5}(\/(tcp|udp))?\s*(,\s*\d{1,5}(\/(tcp|udp))?\s*)*$/,
+    says: 'It lists ports, such as 80,53/udp',
+  },
+  'grapevine.port': { pattern: /^(fixed|dynamic)$/, says: 'It is fixed or dynamic' },
+  'grapevine.partition': { pattern: /^(run|stop)$/, says: 'It is run or stop' },
+  'grapevine.proxy-protocol': { pattern: /^(v2|off)$/, says: 'It is v2 or off' },
+  'grapevine.affinity': { pattern: /^(client-ip|none)$/, says: 'It is client-ip or none' },
+  'grapevine.ttl': { pattern: /^\d{1,4}$/, says: 'It is a number of seconds up to 9999' },
 }
 
 export function checkLabels(spec: ServiceSpec): Fault | undefined {
   for (const [label, value] of Object.entries(spec.Labels ?? {})) {
-    const pattern = Object.hasOwn(labelValues, label) ? labelValues[label] : undefined
-    if (pattern !== undefined && !pattern.test(value))
-      return fault('invalid', `label ${label} cannot be "${value.slice(0, 80)}"`)
+    const known = Object.hasOwn(labelValues, label) ? labelValues[label] : undefined
+    if (known !== undefined && !known.pattern.test(value))
+      return fault('invalid', `label ${label} cannot be "${value.slice(0, 80)}"`, known.says)
   }
   return undefined
 }

@@ -63,6 +63,9 @@ export function misfits(value: unknown, schema: Schema, at = '$'): readonly stri
  */
 const undocumented = /(^|\.)(PreviousSpec|ContainerSpec\.Healthcheck|NetworksAttachments\[\d+\]\.Network\.\w+)$/
 
+/** The one field that is ours: which data plane a node has, and why not the one that was asked for. Docker's clients ignore what they do not know. */
+const ours = /\.Description\.Dataplane$/
+
 function objectMisfits(value: unknown, schema: Schema, at: string): readonly string[] {
   if (typeof value !== 'object' || Array.isArray(value) || value === null) return [`${at} is no object`]
   const missing = (schema.required ?? [])
@@ -74,7 +77,7 @@ function objectMisfits(value: unknown, schema: Schema, at: string): readonly str
     if (known !== undefined) return misfits(field, known, here)
     if (typeof schema.additionalProperties === 'object') return misfits(field, schema.additionalProperties, here)
     const open = schema.properties === undefined || schema.additionalProperties === true
-    return open || undocumented.test(here) ? [] : [`${here} is no field of Docker's`]
+    return open || undocumented.test(here) || ours.test(here) ? [] : [`${here} is no field of Docker's`]
   })
   return [...missing, ...wrong]
 }

@@ -48,6 +48,15 @@ describe('a wrong command line ends with 125', () => {
     ],
     [['servic'], "unknown command 'servic' (did you mean service?)\nSee 'vine --help'\n"],
     [['service', 'lss'], "unknown command 'lss' (did you mean ls?)\nSee 'vine service --help'\n"],
+    [
+      ['stack', 'ls'],
+      "unknown command 'stack'\nA stack is not supported yet; make each service with: vine service create\n",
+    ],
+    [['swarm', 'leave'], "unknown command 'swarm'\nA node leaves with: vine agent stop\n"],
+    [
+      ['--socket', '/x', 'node', 'promote', 'n1'],
+      "unknown command 'promote'\nAll nodes are equal; there are no managers to make\n",
+    ],
     [['service', 'rm'], "missing required argument 'service'\nSee 'vine service rm --help'\n"],
     [['service', 'create', '--secret', 'x', 'node'], undefined],
     [['service', 'create', '--update-parallelism=2', 'node'], undefined],
@@ -67,6 +76,7 @@ describe('a wrong command line ends with 125', () => {
     [['service', 'ls', '--format', '{{if .ID}}x{{end}}'], undefined],
     [['service', 'scale', 'web'], undefined],
     [['service', 'logs', '--tail', 'few', 'web'], undefined],
+    [['network', 'create', '--subnet', '10.0.0.0/24', '--aux-address', '10.0.0.5', 'x'], undefined],
     [['network', 'create', '--gateway', '10.0.0.1', 'x'], undefined],
     [['node', 'update', '--role', 'worker', 'self'], undefined],
     [['resolve', 'web'], undefined],

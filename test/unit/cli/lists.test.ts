@@ -116,6 +116,22 @@ describe('node ls and network ls', () => {
     )
   })
 
+  test('templates and JSON have the id alone, and say by Self which node answers', async () => {
+    expect((await ask('node', 'ls', '--format', '{{.ID}} {{.Self}}')).out.split('\n')[0]).toBe(
+      'n1z0000000000000000000000 true',
+    )
+    const [first = ''] = (await ask('node', 'ls', '--format', 'json')).out.split('\n')
+    expect(JSON.parse(first)).toMatchObject({ ID: 'n1z0000000000000000000000', Self: true })
+  })
+
+  test('network ls has times and IPv4 as Docker writes them', async () => {
+    const network = { ...lists['GET /networks'][0], Created: '2026-11-23T05:17:53.120Z' }
+    const other = await fakeAgent({ 'GET /networks': [network] })
+    const { out } = await vine(['network', 'ls', '--format', '{{.IPv4}} {{.CreatedAt}}'], { socket: other.socket })
+    await other.close()
+    expect(out).toBe('true 2026-11-23 05:17:53.12 +0000 UTC\n')
+  })
+
   test('network ls sorts by name', async () => {
     expect((await ask('network', 'ls')).out).toBe(
       'NETWORK ID     NAME      DRIVER    SCOPE\nnetback00000   backend   overlay   swarm\ningress        ingress   overlay   swarm\n',
