@@ -200,6 +200,57 @@ test('an agent that is killed at any moment leaves nothing that is not found and
   }
 })
 
+test('once no agent runs all of it can be removed, and nothing of anybody else is', async () => {
+  const lan = await createLan()
+  const n1 = await lan.add()
+  await n1.ok(
+    `ip link add name docker0 type bridge && ip netns add theirs &&
+     ip link add name veth1 type veth peer name eth0 netns theirs && ip link set veth1 master docker0 &&
+     ip rule add preference 10000 fwmark 0x1/0xff lookup 77 && nft add table inet theirs`,
+  )
+  const fresh = withoutTimes(await picture(n1))
+  const kept = [
+    { do: 'create', links: linksOf(n1) },
+    { do: 'leftovers', kept: [task(n1)] },
+  ] as const
+  expect((await take(n1, overlayOf([n1], n1), kept))[1]).toEqual([])
+  for (const mark of [1, 2]) await n1.ok(`ip rule add preference 10777 fwmark 0x6776000${mark} lookup ${mark}`)
+  await n1.ok('nft add table inet grapevine')
+  const [found, refused, after] = await take(n1, overlayOf([n1], n1), [
+    { do: 'leftovers' },
+    { do: 'clean' },
+    { do: 'leftovers' },
+  ])
+  expect((found as readonly { readonly kind: string }[]).map(({ kind }) => kind).join(' ')).toBe(
+    'namespace device device device rule rule table',
+  )
+  expect([refused, after]).toEqual([[], []])
+  expect(withoutTimes(await picture(n1))).toBe(fresh)
+  expect(await n1.ok('nft list tables')).toBe('table inet theirs')
+})
+
+test('what a machine lacks for this data plane is told by name', async () => {
+  const lan = await createLan()
+  const n1 = await lan.add()
+  const module = join(root, 'agent/dataplane/linux/probe.ts')
+  const script = `import('${module}').then(async (m) => console.log(await m.missingForLinux({ vxlanPort: 4789 })))`
+  const ask = (before = '') => n1.ok(`${before} ${process.execPath} -e "${script}"`)
+  expect(await ask()).toBe('undefined')
+  expect(await ask('setpriv --bounding-set -net_admin')).toMatch(/^the agent must run as root/)
+  const hidden = async (tool: string, stand: string) => {
+    const path = await n1.ok(`command -v ${tool}`)
+    await n1.ok(`printf '#!/bin/sh\n${stand}\n' > /run/stand; mount --bind /run/stand ${path}`)
+    const told = await ask()
+    await n1.ok(`umount ${path}`)
+    return told
+  }
+  expect(await hidden('nft', '')).toBe('the program nft is missing; install nftables')
+  await n1.ok('cp $(command -v ip) /run/real')
+  await n1.ok('touch /run/stand; chmod +x /run/stand')
+  const blind = 'case "$*" in *vxlan*) echo Error: Unknown device type. >&2; exit 2;; esac; exec /run/real "$@"'
+  expect(await hidden('ip', blind)).toMatch(/^the kernel has no VXLAN \(.*Unknown device type/)
+})
+
 test('what stands in the way of a network is said, and the network is not there at all', async () => {
   const lan = await createLan()
   const n1 = await lan.add()

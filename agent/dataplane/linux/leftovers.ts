@@ -4,7 +4,7 @@
  */
 import { readdirSync } from 'node:fs'
 import type { TaskId } from '../../../protocol/ids.ts'
-import { markBase, markMask } from './frame.ts'
+import { preferences } from './marks.ts'
 import { linkGroup, namespaceName } from './names.ts'
 import { tasksOf } from './task-namespace.ts'
 import { batchAll, type Refusal, type Row, run, tableOf } from './tools.ts'
@@ -38,7 +38,7 @@ export async function findLeftovers(mark: string, kept: ReadonlySet<TaskId> | un
 export async function removeLeftovers(leftovers: readonly Leftover[]): Promise<readonly Refusal[]> {
   const names = (kind: Leftover['kind']) => leftovers.filter((one) => one.kind === kind).map(({ name }) => name)
   const refusals = await batchAll('ip', [
-    ...names('rule').map((name) => `-4 rule delete ${name}`),
+    ...names('rule').map((name) => `rule delete ${name}`),
     ...names('device').map((name) => `link delete dev ${name}`),
     ...names('namespace').map((name) => `netns delete ${name}`),
   ])
@@ -77,10 +77,7 @@ function isShared(links: readonly Row[], mark: string): boolean {
   )
 }
 
-function ruleOfOurs({ priority, fwmark, fwmask }: Row): readonly string[] {
-  if (fwmark === undefined) return []
-  const isOurs = (Number(fwmark) & markMask) >>> 0 === markBase
-  return isOurs
-    ? [`priority ${Number(priority)} fwmark ${String(fwmark)}${fwmask === undefined ? '' : `/${String(fwmask)}`}`]
-    : []
+/** One preference may stand for many rules; each deletion takes one. */
+function ruleOfOurs({ priority }: Row): readonly string[] {
+  return preferences.includes(Number(priority)) ? [`preference ${Number(priority)}`] : []
 }

@@ -18,6 +18,8 @@ const numberMax = 0x7fff
 const firstVia = parseAddress('169.254.128.0')!
 /** Before the main table's rule (32766), behind the local one's (0); between the two of its neighbours, which spare other packets the list. */
 const preference = 10_777
+/** Those of all our rules. */
+export const preferences: readonly number[] = [preference - 1, preference, preference + 1]
 
 export class EntryNumbers {
   private readonly numbers = new Map<NodeId, number>()
