@@ -29,6 +29,9 @@ import { type Identity, loadIdentity } from './trust/identity.ts'
 import type { ReplicatedView } from './view.ts'
 import type { Disk, Log, Mesh } from './world.ts'
 
+/** For `vine doctor` where no agent runs. */
+export { cleanKernel, kernelLeftovers } from './start/leftovers.ts'
+
 /** What the agent needs of its process (cli/io.ts Io fits). */
 export interface AgentIo {
   readonly out: { write(text: string): void }

@@ -75,7 +75,8 @@ export function createContext(parts: ContextParts): ApiContext {
       ended: dataplane.flowLog().filter(({ endedMs = 0 }) => endedMs >= sinceMs),
       failed: dataplane.failedAttempts().filter(({ pickedMs }) => pickedMs >= sinceMs),
     }),
-    doctor: () => doctor({ config: parts.config, node, mesh, runtime, dnsPort }),
+    doctor: () => doctor({ config: parts.config, node, mesh, runtime, dnsPort, kernel: parts.edges.kernel }),
+    clean: () => parts.edges.kernel.clean(),
     metrics: () =>
       metrics({
         node,

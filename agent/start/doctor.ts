@@ -9,6 +9,7 @@ import type { AgentConfig } from '../config.ts'
 import { nodeName } from '../core/live.ts'
 import type { Node } from '../node.ts'
 import type { Mesh, Runtime } from '../world.ts'
+import type { Kernel } from './leftovers.ts'
 
 export interface DoctorOptions {
   readonly config: AgentConfig
@@ -17,6 +18,7 @@ export interface DoctorOptions {
   readonly runtime: Runtime
   /** Port on which task resolvers answer. */
   readonly dnsPort: number
+  readonly kernel: Kernel
 }
 
 /** 512 MB: logs of 25 tasks at their cap. */
@@ -125,7 +127,12 @@ function clock({ node }: DoctorOptions): Finding {
   }
 }
 
-async function leftovers({ node, runtime }: DoctorOptions): Promise<Finding> {
+async function leftovers({ node, runtime, kernel }: DoctorOptions): Promise<Finding> {
+  const inKernel = await kernel.leftovers()
+  if (inKernel.length > 0) {
+    const sentence = `the kernel holds what no task needs: ${inKernel.join(', ')}`
+    return { check: 'leftovers', ok: false, sentence, fix: 'vine doctor --clean' }
+  }
   const known = new Set(node.reconcile.tasks().map(({ task }) => task))
   const stray = (await runtime.list()).filter((task) => task.running && !known.has(task.task))
   if (stray.length === 0) return { check: 'leftovers', ok: true, sentence: 'no process runs that no service asks for' }

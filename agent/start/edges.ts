@@ -3,7 +3,10 @@
  */
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { TaskId } from '../../protocol/ids.ts'
 import type { AgentConfig } from '../config.ts'
+import { isLiveTask } from '../core/live.ts'
+import type { View } from '../core/view.ts'
 import { createUserspaceDataplane, type UserspaceDataplane } from '../dataplane/userspace/dataplane.ts'
 import { nameservers, parseServer } from '../dns/resolv-conf.ts'
 import type { UpstreamServer } from '../dns/upstream.ts'
@@ -14,6 +17,7 @@ import type { Identity } from '../trust/identity.ts'
 import type { Clock, Dataplane, Log, Mesh, Random, Runtime } from '../world.ts'
 import { meshMembersOf } from './admission.ts'
 import { type Chosen, chooseDataplane } from './dataplane.ts'
+import { cleanKernel, type Kernel, kernelLeftovers } from './leftovers.ts'
 import { createNames, type Names } from './names.ts'
 import { meshPlaces } from './reach.ts'
 import { createResolvers, usableDnsPort } from './resolvers.ts'
@@ -36,6 +40,7 @@ export interface Edges {
   readonly names: Names
   /** Port on which the resolvers of tasks answer. */
   readonly dnsPort: number
+  readonly kernel: Kernel
   close(): Promise<void>
 }
 
@@ -72,7 +77,10 @@ export async function openEdges(
     },
     ...outside,
   })
-  const inner = (await linux?.openLinux({ config, identity, forwarding, outside, view })) ?? forwarding
+  const plane = await linux?.openLinux({ config, identity, forwarding, outside, view })
+  const inner = plane ?? forwarding
+  // Without that data plane nothing in the kernel has a reason.
+  const kept = () => (plane === undefined ? undefined : new Set([...plane.tasks(), ...liveTasks(view())]))
   const addresses = linux?.overlayAddresses(view) ?? forwarding
   return {
     mesh,
@@ -82,6 +90,10 @@ export async function openEdges(
     dataplane: names.around(inner, addresses, resolvers),
     names,
     dnsPort,
+    kernel: {
+      leftovers: () => kernelLeftovers(dataDir, kept()),
+      clean: () => cleanKernel(dataDir, kept()),
+    },
     async close() {
       await names.close()
       await inner.close()
@@ -89,6 +101,13 @@ export async function openEdges(
       await runtime.close()
     },
   }
+}
+
+/** Of this node: they may be on their way into the kernel, or be adopted. */
+function liveTasks(view: View | undefined): readonly TaskId[] {
+  if (view === undefined) return []
+  const own = [...view.tasks.values()].filter(({ value }) => value.node === view.self && isLiveTask(value, view))
+  return own.map(({ id }) => id)
 }
 
 async function upstreamOf(config: AgentConfig): Promise<readonly UpstreamServer[]> {

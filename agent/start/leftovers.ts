@@ -5,6 +5,12 @@
  */
 import type { TaskId } from '../../protocol/ids.ts'
 
+/** What this agent answers for. */
+export interface Kernel {
+  leftovers(): Promise<readonly string[]>
+  clean(): Promise<void>
+}
+
 /** As people know them: `device vt0abc`. `kept`: tasks that have a reason; undefined: nothing has. */
 export async function kernelLeftovers(
   dataDir: string,

@@ -2,8 +2,9 @@
 import { expect, test } from 'vitest'
 import { needs } from '../needs.ts'
 import { until } from '../until.ts'
-import { runningTasks, runs } from './clients.ts'
-import { createLan, joinLine, type Machine, outsideAddress, seeReady } from './machines.ts'
+import { runs } from './clients.ts'
+import { type Machine, outsideAddress } from './machines.ts'
+import { linuxCluster, taskOf, tellsClient } from './overlay.ts'
 
 test("the documents' own example: two tasks behind one name, and a client that takes the two ways described", async () => {
   needs('busybox')
@@ -94,23 +95,6 @@ test('names, both endpoint modes: dnsrr answers with the tasks themselves; who i
   }
 })
 
-interface Task {
-  /** A line of shell in the task's network, with its files. */
-  run(line: string): ReturnType<Machine['run']>
-  ok(line: string): Promise<string>
-}
-
-/** A task of a service on a machine. */
-async function taskOf(machine: Machine, service: string): Promise<Task> {
-  const found = await until(
-    async () =>
-      (await runningTasks(machine, service)).find(({ node, pid }) => node === machine.name && pid > 0) ?? false,
-    { deadlineMs: 10_000, what: `${service} to run on ${machine.name}` },
-  )
-  const line = (inside: string) => `nsenter -t ${found.pid} -n -m -- sh -c '${inside}'`
-  return { run: (inside) => machine.run(line(inside)), ok: (inside) => machine.ok(line(inside)) }
-}
-
 /** Begins to count, in a table of the test's own, the packets that the machine's kernel sends on from a virtual IP to a task. */
 async function counter(machine: Machine, vip: string): Promise<() => Promise<number>> {
   await machine.ok(
@@ -119,21 +103,6 @@ async function counter(machine: Machine, vip: string): Promise<() => Promise<num
   )
   return async () => Number(/packets (\d+)/.exec(await machine.ok('nft list table inet proof'))?.[1])
 }
-
-async function linuxCluster() {
-  const lan = await createLan()
-  const machines = await Promise.all([lan.add(), lan.add(), lan.add()])
-  const [first, ...others] = machines
-  const flags = `--dataplane linux --upstream-dns ${outsideAddress}`
-  await first.start(`vine agent ${flags}`)
-  const line = await joinLine(first)
-  await Promise.all(others.map((machine) => machine.start(`${line} ${flags}`)))
-  await seeReady(machines, machines)
-  return [lan, ...machines] as const
-}
-
-/** Answers with its node's name and who asks. */
-const tellsClient = `node -e 'require("http").createServer((q, r) => r.end(process.env.GRAPEVINE_NODE + " " + q.socket.remoteAddress)).listen(process.env.PORT ?? 80, process.env.GRAPEVINE_ADDRESS)'`
 
 /** At the switch: a DNS server that knows every name as its own address, and a web server that tells who asks. Without single quotes. */
 const outsideServers = `const s = require("dgram").createSocket("udp4")

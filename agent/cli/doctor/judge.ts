@@ -17,9 +17,9 @@ export interface Facts {
   readonly disk: { readonly freeBytes: number; readonly totalBytes: number }
   /** Undefined: nothing on this machine says so. */
   readonly clockSynchronized: boolean | undefined
-  /** Tasks that run though no agent does. */
-  /** What an agent left there, as `device vt0abc`. */
+  /** What an agent left in the kernel, as `device vt0abc`. */
   readonly inKernel: readonly string[]
+  /** Tasks that run though no agent does. */
   readonly orphans: readonly { readonly pid: number; readonly task: string }[]
 }
 

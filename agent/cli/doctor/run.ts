@@ -10,10 +10,15 @@ import { examineMachine } from './machine.ts'
 
 export async function doctor(call: Call): Promise<number> {
   const isClean = on(call.options, 'clean')
-  if (isClean) await askAgent(call, () => call.api.post('/grapevine/clean'))
-  const told = await askAgent(call, () => call.api.get<readonly Finding[]>('/grapevine/doctor'))
+  if (isClean) await askAgent(() => call.api.post('/grapevine/clean', {}))
+  const told = await askAgent(() => call.api.get<readonly Finding[]>('/grapevine/doctor'))
   const checked = new Set(told?.map(({ check }) => check))
-  const seen = await examineMachine({ env: call.io.env, socket: call.api.socket, agentRuns: told !== undefined, clean: isClean })
+  const seen = await examineMachine({
+    env: call.io.env,
+    socket: call.api.socket,
+    agentRuns: told !== undefined,
+    clean: isClean,
+  })
   const findings = [...(told ?? []), ...seen.filter(({ check }) => !checked.has(check))]
   if (on(call.options, 'json')) call.io.out.write(prettyJson(findings))
   else for (const finding of findings) call.io.out.write(line(call, finding))
@@ -21,7 +26,7 @@ export async function doctor(call: Call): Promise<number> {
 }
 
 /** Undefined: no agent answers, which is no fault here. */
-async function askAgent<T>(_call: Call, ask: () => Promise<T>): Promise<T | undefined> {
+async function askAgent<T>(ask: () => Promise<T>): Promise<T | undefined> {
   try {
     return await ask()
   } catch (error) {

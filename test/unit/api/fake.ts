@@ -148,6 +148,7 @@ export function createFake(): Fake {
       ended: set.flowLog.filter(({ endedMs = 0 }) => endedMs >= sinceMs),
       failed: [],
     }),
+    clean: async () => {},
     doctor: async () => [{ check: 'ports', ok: true, sentence: 'Ports 7766 and 7767 are open.' }],
     metrics: () => '# TYPE grapevine_need gauge\ngrapevine_need 0\n',
   }

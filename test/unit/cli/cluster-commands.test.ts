@@ -164,6 +164,7 @@ describe('doctor', () => {
     filesMax: 1_000_000,
     disk: { freeBytes: 1e12, totalBytes: 1e12 },
     clockSynchronized: true,
+    inKernel: [],
     orphans: [],
   }
 
@@ -181,6 +182,11 @@ describe('doctor', () => {
       'port 53 needs root; port 10053 is taken by another program',
     ],
     ['disk', { disk: { freeBytes: 1024, totalBytes: 1e9 } }, '/d has 1KiB free'],
+    [
+      'leftovers',
+      { inKernel: ['device vt0', 'namespace gv-1'] },
+      'the kernel holds what no task needs: device vt0, namespace gv-1',
+    ],
     ['leftovers', { orphans: [{ pid: 77, task: 't' }] }, '1 task runs without an agent (pid 77)'],
   ])('%s: a sentence and a fix', (check, facts, sentence) => {
     const wrong = judge({ ...well, ...facts }).filter(({ ok, check: name }) => !ok && name !== 'agent')

@@ -49,6 +49,15 @@ describe('readConfig()', () => {
     })
   })
 
+  test('the data plane is user space unless another is asked for', () => {
+    expect(read().dataplane.kind).toBe('userspace')
+    expect(read({ env: { GRAPEVINE_DATAPLANE: 'auto' } }).dataplane.kind).toBe('auto')
+    expect(read({ file: { path: '/f', content: { dataplane: 'linux' } } }).dataplane.kind).toBe('linux')
+    expect(refusal({ flags: { dataplane: ['kernel'] } })).toBe(
+      '--dataplane "kernel" must be one of auto, linux, userspace',
+    )
+  })
+
   test('root keeps its data below /var/lib, others below XDG_STATE_HOME', () => {
     expect(read({ machine: { ...machine, isRoot: true } }).node.dataDir).toBe('/var/lib/grapevine')
     expect(read({ env: { XDG_STATE_HOME: '/s' } }).node.dataDir).toBe('/s/grapevine')

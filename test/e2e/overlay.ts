@@ -1,0 +1,39 @@
+/** Clusters with the linux data plane, on machines, and what their tasks see from within. */
+import { until } from '../until.ts'
+import { runningTasks } from './clients.ts'
+import { createLan, joinLine, type Lan, type Machine, outsideAddress, seeReady } from './machines.ts'
+
+/** Three machines, with the linux data plane but for those named. */
+export async function linuxCluster({ userspace = [] }: { readonly userspace?: readonly string[] } = {}) {
+  const lan = await createLan()
+  const machines = await Promise.all([lan.add(), lan.add(), lan.add()])
+  const [first, ...others] = machines
+  const flags = ({ name }: Machine) =>
+    `--dataplane ${userspace.includes(name) ? 'userspace' : 'linux'} --upstream-dns ${outsideAddress}`
+  await first.start(`vine agent ${flags(first)}`)
+  const line = await joinLine(first)
+  await Promise.all(others.map((machine) => machine.start(`${line} ${flags(machine)}`)))
+  await seeReady(machines, machines)
+  return [lan, ...machines] as readonly [Lan, Machine, Machine, Machine]
+}
+
+export interface Task {
+  readonly pid: number
+  /** A line of shell in the task's network, with its files. */
+  run(line: string): ReturnType<Machine['run']>
+  ok(line: string): Promise<string>
+}
+
+/** A task of a service on a machine. */
+export async function taskOf(machine: Machine, service: string): Promise<Task> {
+  const found = await until(
+    async () =>
+      (await runningTasks(machine, service)).find(({ node, pid }) => node === machine.name && pid > 0) ?? false,
+    { deadlineMs: 10_000, what: `${service} to run on ${machine.name}` },
+  )
+  const line = (inside: string) => `nsenter -t ${found.pid} -n -m -- sh -c '${inside}'`
+  return { pid: found.pid, run: (inside) => machine.run(line(inside)), ok: (inside) => machine.ok(line(inside)) }
+}
+
+/** Answers with its node's name and who asks. */
+export const tellsClient = `node -e 'require("http").createServer((q, r) => r.end(process.env.GRAPEVINE_NODE + " " + q.socket.remoteAddress)).listen(process.env.PORT ?? 80, process.env.GRAPEVINE_ADDRESS)'`
