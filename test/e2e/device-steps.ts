@@ -4,6 +4,7 @@
  *   node device-steps.ts '{"self": "n1", "underlay": "10.77.0.1", "steps": [{"apply": …}, {"create": …}]}'
  */
 
+import { execFileSync } from 'node:child_process'
 import type { Overlay } from '../../agent/core/routes/overlay.ts'
 import { createDevices, type TaskLinks } from '../../agent/dataplane/linux/devices.ts'
 import { findLeftovers, removeLeftovers } from '../../agent/dataplane/linux/leftovers.ts'
@@ -21,6 +22,8 @@ export interface Steps {
 
 export type Step =
   | { readonly do: 'apply' | 'apply nothing' }
+  /** Whatever the agent knew is a minute old; another program has done this to the machine. */
+  | { readonly do: 'harm'; readonly line: string }
   | { readonly do: 'create'; readonly links: TaskLinks }
   | { readonly do: 'remove'; readonly task: string }
   /** Both, over and over. */
@@ -33,7 +36,9 @@ export type Step =
 const mark = '0badcafe'
 const { self, underlay, overlay, steps } = JSON.parse(process.argv[2] ?? '') as Steps
 const log: Log = { debug() {}, info() {}, warn: told, error: told }
-const clock = createClock()
+let later = 0
+const real = createClock()
+const clock = { ...real, now: () => real.now() + later }
 const devices = await createDevices({ self, underlay, vxlanPort: 4789, mark, clock, log })
 const runtime = createProcessRuntime({ dir: '/run/runtime', clock, log })
 for (const step of steps) {
@@ -48,6 +53,9 @@ async function take(step: Step): Promise<unknown> {
       return await devices.apply(overlay, [])
     case 'apply nothing':
       return await devices.apply({ networks: [], nodes: [], places: [] }, [])
+    case 'harm':
+      later += 61_000
+      return execFileSync('sh', ['-c', step.line]).toString()
     case 'create':
       return await devices.createTask(step.links, overlay)
     case 'remove':

@@ -150,7 +150,7 @@ test('after a restart everything is found again, and making the same once more c
   await n1.ok(inside(n1, `busybox ping -c 1 -W 2 ${address(n2)}`))
 })
 
-test('what others changed is made good at the next start: a tunnel, a neighbour, a route that are gone', async () => {
+test('what others changed is made good at the next start, and within a minute: a tunnel, a neighbour, a route that are gone', async () => {
   const [n1, n2] = await twoMachines()
   const steps: readonly Step[] = [{ do: 'apply' }, { do: 'create', links: linksOf(n1) }]
   const ping = inside(n1, `busybox ping -c 1 -W 2 ${address(n2)}`)
@@ -165,6 +165,14 @@ test('what others changed is made good at the next start: a tunnel, a neighbour,
     await take(n1, overlayOf([n1, n2], n1), steps)
     await n1.ok(ping)
   }
+  // And in the life of one agent, within a minute.
+  const line = `ip link delete ${tunnelName(app)}; ip neighbour flush nud permanent`
+  expect(await take(n1, overlayOf([n1, n2], n1), [{ do: 'apply' }, { do: 'harm', line }, { do: 'apply' }])).toEqual([
+    [],
+    '',
+    [],
+  ])
+  await n1.ok(ping)
 })
 
 test('a hundred starts and stops of a task leave nothing behind, and the last network goes with its tasks', async () => {
@@ -282,6 +290,23 @@ test('what stands in the way of a network is said, and the network is not there 
     /UDP port 4789, which VXLAN needs, is taken by another program \(nc\b.*, pid \d+\); stop it/,
   )
   expect(withoutTimes(await picture(n1)).replaceAll(/"ifindex":\d+/g, '')).toBe(fresh.replaceAll(/"ifindex":\d+/g, ''))
+})
+
+test('a task whose network cannot be made whole leaves nothing, and is made when the cause has gone', async () => {
+  const lan = await createLan()
+  const n1 = await lan.add()
+  await take(n1, overlayOf([n1], n1), [{ do: 'apply' }])
+  const before = withoutTimes(await picture(n1))
+  const nft = await n1.ok('command -v nft')
+  await n1.ok(`printf '#!/bin/sh\necho no tables today >&2; exit 1\n' > /run/stand; chmod +x /run/stand`)
+  await n1.ok(`mount --bind /run/stand ${nft}`)
+  const create: Step = { do: 'create', links: linksOf(n1) }
+  expect(await take(n1, overlayOf([n1], n1), [create])).toEqual([
+    { failed: 'The network of a task cannot be made: sh said: no tables today' },
+  ])
+  await until(async () => withoutTimes(await picture(n1)) === before, { deadlineMs: 5_000, what: 'its devices to go' })
+  await n1.ok(`umount ${nft}`)
+  expect(await take(n1, overlayOf([n1], n1), [create])).toEqual([{ netns: netns(n1) }])
 })
 
 test("a task's questions to 127.0.0.11 reach the agent, over UDP and TCP, from whatever address it asks", async () => {
