@@ -93,6 +93,8 @@ export function createHttpServer(context: ApiContext): http.Server {
 
   async function answer(incoming: IncomingMessage, response: ServerResponse, signal: AbortSignal): Promise<void> {
     const reply = await replyTo(incoming, signal)
+    // A client that still sends reads no answer: it would only see the connection break.
+    if (!incoming.complete && !incoming.destroyed) await swallow(incoming)
     await send(reply, incoming, response, signal)
   }
 
@@ -129,7 +131,7 @@ function parseUrl(target: string): URL {
 function failure(context: ApiContext, incoming: IncomingMessage, thrown: unknown): Reply {
   if (thrown instanceof Fault) {
     const body = {
-      message: thrown.message,
+      message: sentenceFor(incoming, thrown),
       code: thrown.code,
       ...(thrown.fix === undefined ? {} : { fix: thrown.fix }),
     }
@@ -137,6 +139,26 @@ function failure(context: ApiContext, incoming: IncomingMessage, thrown: unknown
   }
   context.log.error('An API request failed.', { path: incoming.url, reason: reasonOf(thrown) })
   return { kind: 'json', status: 500, body: { message: `the agent failed: ${reasonOf(thrown)}`, code: 'internal' } }
+}
+
+/** Docker's client prints the message alone. Where the sentence is not one of Docker's, which others may match, the remedy goes with it. */
+function sentenceFor(incoming: IncomingMessage, { code, message, fix }: Fault): string {
+  const isDocker = /^Docker-Client\//.test(incoming.headers['user-agent'] ?? '')
+  return isDocker && code === 'unsupported' && fix !== undefined ? `${message}. ${fix}` : message
+}
+
+/** Reads and drops the rest of a request, to a bound; the server's own limits bound the time. */
+function swallow(incoming: IncomingMessage): Promise<void> {
+  return new Promise((resolve) => {
+    let size = 0
+    incoming.on('data', (chunk: Buffer) => {
+      size += chunk.length
+      if (size > limits.apiBodyBytesMax) resolve()
+    })
+    incoming.on('end', () => resolve())
+    incoming.on('close', () => resolve())
+    incoming.on('error', () => resolve())
+  })
 }
 
 async function readJson(incoming: IncomingMessage): Promise<unknown> {

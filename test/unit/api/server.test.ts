@@ -118,6 +118,42 @@ describe('bounds', () => {
     }
   })
 
+  test('a refusal that needs no body waits for it, so that a client that still sends it gets to read why', async () => {
+    const socket = net.connect(api.socket)
+    let told = ''
+    let ended = false
+    socket.on('data', (chunk) => {
+      told += chunk
+    })
+    socket.on('end', () => {
+      ended = true
+    })
+    socket.on('error', (error) => {
+      told += error.message
+    })
+    socket.write('POST /networks/x/connect HTTP/1.1\r\nHost: vine\r\nContent-Length: 2\r\n\r\n')
+    await api.get('/_ping')
+    await api.get('/_ping')
+    expect([told, ended]).toEqual(['', false])
+    socket.write('{}')
+    await until(() => told.includes('not single containers'), { deadlineMs: 5_000, what: 'the refusal' })
+    expect(told).toMatch(/^HTTP\/1\.1 501 /)
+    socket.destroy()
+  })
+
+  test("Docker's client, which prints no remedy, is told it in the sentence of what is not supported", async () => {
+    const bridge = { Name: 'x', Driver: 'bridge' }
+    const docker = { 'user-agent': 'Docker-Client/28.2.2 (linux)' }
+    expect((await api.request('POST', '/networks/create', bridge, docker)).body.message).toBe(
+      'Grapevine does not support the network driver "bridge". Every network here spans the cluster: create it with --driver overlay',
+    )
+    expect((await api.post('/networks/create', bridge)).body.message).toBe(
+      'Grapevine does not support the network driver "bridge"',
+    )
+    const missing = await api.request('GET', '/networks/nope', undefined, docker)
+    expect(missing.body.message).toBe('network nope not found')
+  })
+
   test('clients that send half a request and stay do not keep others from an answer', async () => {
     const idle = Array.from({ length: 50 }, () => net.connect(api.socket))
     for (const socket of idle) socket.write('POST /services/create HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{')
