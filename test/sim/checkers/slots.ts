@@ -56,28 +56,31 @@ export function countsAreReached({ cluster, truth }: Watched): Checker {
 /** When a node goes from claim to start, no other task that it knows of has a better right to the slot. */
 export function losingClaimsAreNotStarted({ cluster }: Watched): Checker {
   let found: Finding | undefined
+  for (const agent of cluster.living()) look(agent)
   return {
     promise: 'a claim is never started while it loses',
     always: () => found,
     onTold({ what }) {
-      if (what.is !== 'made') return
-      const { agent } = what
-      agent.node!.view.watch((notice) => {
-        if (notice.kind !== 'changes' || agent.process.state() === 'ended') return
-        for (const { kind, id, before, after } of notice.changes) {
-          if (kind !== 'task' || before === undefined || after === undefined) continue
-          const [was, is] = [before.value as TaskValue, after.value as TaskValue]
-          if (is.node !== agent.self || was.state !== 'assigned' || is.state !== 'preparing') continue
-          const better = betterThan(agent, id, is)
-          if (better === undefined) continue
-          const other = cluster.world.nameOf(better.node)
-          const name = agent.node!.view.services.get(is.service)?.value.spec.Name ?? is.service
-          const seen = `${agent.machine.name} starts ${name}.${is.slot}, which ${other} holds (${better.state})`
-          // Kept, not thrown: this runs inside the node.
-          found ??= finding(seen, [agent.machine])
-        }
-      })
+      if (what.is === 'made') look(what.agent)
     },
+  }
+
+  function look(agent: Agent): void {
+    agent.node?.view.watch((notice) => {
+      if (notice.kind !== 'changes' || agent.process.state() === 'ended') return
+      for (const { kind, id, before, after } of notice.changes) {
+        if (kind !== 'task' || before === undefined || after === undefined) continue
+        const [was, is] = [before.value as TaskValue, after.value as TaskValue]
+        if (is.node !== agent.self || was.state !== 'assigned' || is.state !== 'preparing') continue
+        const better = betterThan(agent, id, is)
+        if (better === undefined) continue
+        const other = cluster.world.nameOf(better.node)
+        const name = agent.node!.view.services.get(is.service)?.value.spec.Name ?? is.service
+        const seen = `${agent.machine.name} starts ${name}.${is.slot}, which ${other} holds (${better.state})`
+        // Kept, not thrown: this runs inside the node.
+        found ??= finding(seen, [agent.machine])
+      }
+    })
   }
 }
 
