@@ -2,20 +2,21 @@
  * What a kernel needs to carry a node's networks: which they are, who else is on them, and where each address lives (design.md 8, linux).
  *
  * Pure and sorted like `routes`, of which it is a part on nodes with the linux data plane. Addresses come from task records, which every node holds,
- * and not from endpoints: a task that drains, or is not ready yet, is reached all the same.
+ * and not from endpoints: a task that drains, or is not ready yet, is reached all the same. Nor does the way to a node end with its agent: its kernel
+ * goes on, and with it the connections that are open to its tasks or came in through it. Nothing new is sent there, since it is in no table.
  */
 import type { NetworkId, NodeId, TaskId } from '../../../protocol/ids.ts'
-import { ingressNetwork } from '../../../protocol/model.ts'
+import { ingressNetwork, type TaskValue } from '../../../protocol/model.ts'
 import { conflicts } from '../conflicts.ts'
-import { isLiveTask } from '../live.ts'
+import { hasEnded, isLiveTask } from '../live.ts'
 import type { View } from '../view.ts'
 
 export interface Overlay {
   /** Networks on which this node runs a task, and ingress. Sorted by id. */
   readonly networks: readonly OverlayNetwork[]
-  /** The other members that are not dead, sorted by id. */
+  /** The other members that have not left, sorted by id. */
   readonly nodes: readonly OverlayNode[]
-  /** Addresses of live tasks on these networks, here and elsewhere, sorted by network and address. */
+  /** Addresses of tasks that may run on these networks, here and elsewhere, each once, sorted by network and address. */
   readonly places: readonly Place[]
 }
 
@@ -53,13 +54,17 @@ export interface Place {
 export function overlay(view: View, self: NodeId = view.self): Overlay | undefined {
   if (view.members.get(self)?.record.value.dataplane !== 'linux') return undefined
   const clashing = conflicts(view)
-  const places: Place[] = []
+  const places = new Map<string, Place & { readonly isLive: boolean }>()
   const here = new Set<NetworkId>([ingressNetwork])
   for (const { id, value } of view.tasks.values()) {
-    if (!isLiveTask(value, view)) continue
+    if (!mayRun(value, view)) continue
+    const isLive = isLiveTask(value, view)
     for (const { network, address } of value.addresses) {
+      const key = `${network} ${address}`
       if (clashing.has(network)) continue
-      places.push({ network, address, task: id, node: value.node })
+      const place = { network, address, task: id, node: value.node, isLive }
+      const known = places.get(key)
+      if (known === undefined || comesBefore(place, known)) places.set(key, place)
       if (value.node === self) here.add(network)
     }
   }
@@ -84,8 +89,22 @@ export function overlay(view: View, self: NodeId = view.self): Overlay | undefin
   return {
     networks,
     nodes: nodes(view, self),
-    places: places.filter(({ network }) => carried.has(network)).sort(byPlace),
+    places: [...places.values()]
+      .filter(({ network }) => carried.has(network))
+      .map(({ isLive: _isLive, ...place }) => place)
+      .sort(byPlace),
   }
+}
+
+/** Of two that claim one address: the live one. Of two live ones the one that loses it is replaced (addresses/lost.ts). */
+function comesBefore(a: { isLive: boolean; task: TaskId }, b: { isLive: boolean; task: TaskId }): boolean {
+  return a.isLive === b.isLive ? a.task < b.task : a.isLive
+}
+
+/** Not known to have ended with its node: an agent that is gone leaves its tasks running. */
+function mayRun(task: TaskValue, view: View): boolean {
+  const member = view.members.get(task.node)
+  return !hasEnded(task.state) && member?.liveness !== 'left' && member?.record.value.boot === task.boot
 }
 
 function nodes(view: View, self: NodeId): readonly OverlayNode[] {
@@ -93,7 +112,7 @@ function nodes(view: View, self: NodeId): readonly OverlayNode[] {
   for (const [node, member] of view.members) {
     const { addresses, dataplane } = member.record.value
     const [address] = addresses
-    if (node === self || member.liveness === 'dead' || member.liveness === 'left' || address === undefined) continue
+    if (node === self || member.liveness === 'left' || address === undefined) continue
     found.push({ node, address, addresses, dataplane: dataplane === 'linux' ? 'linux' : 'userspace' })
   }
   return found.sort((a, b) => (a.node < b.node ? -1 : 1))

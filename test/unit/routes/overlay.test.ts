@@ -1,0 +1,73 @@
+// What the kernel of a node is told of the overlay: networks, nodes and where each address is.
+import { expect, test } from 'vitest'
+import { overlay } from '../../../agent/core/routes/overlay.ts'
+import type { Liveness, View } from '../../../agent/core/view.ts'
+import type { TaskValue } from '../../../protocol/model.ts'
+import { type TaskIs, view } from './builders.ts'
+
+const created = { ms: 1, counter: 0, node: 'n1' }
+
+/** Networks `net` and `ingress`; every node runs the linux data plane, but for those named. */
+function seen(
+  tasks: readonly TaskIs[],
+  members: Readonly<Record<string, Liveness>>,
+  userspace: readonly string[] = [],
+) {
+  const plain = view({ tasks, members })
+  for (const [id, { record }] of plain.members) {
+    const dataplane = userspace.includes(id) ? 'userspace' : 'linux'
+    Object.assign(record.value, { dataplane, addresses: [`192.0.2.${id.slice(1)}`] })
+  }
+  const networks: View['networks'] = new Map(
+    ['net', 'ingress'].map((id, i) => {
+      const value = { spec: { Name: id }, created, subnet: `10.${i}.0.0/16`, gateway: `10.${i}.0.1` }
+      return [id, { id, value, version: created, author: { node: 'n1', log: 'l' } }]
+    }),
+  )
+  return overlay({ ...plain, networks })
+}
+
+const on = (id: string, node: string, address: string, task: Partial<TaskValue> = {}): TaskIs => ({
+  id,
+  node,
+  task: { addresses: [{ network: 'net', address }], ...task },
+})
+const all = { n1: 'alive', n2: 'alive', n3: 'alive' } as const
+
+test('a node that forwards in user space is told nothing', () => {
+  expect(seen([], all, ['n1'])).toBeUndefined()
+})
+
+test('a node carries ingress and the networks of its own tasks, and knows of every address on these', () => {
+  const tasks = [on('a', 'n1', '10.0.64.1'), on('b', 'n2', '10.0.64.2')]
+  expect(seen(tasks, all)).toMatchObject({
+    networks: [{ id: 'ingress' }, { id: 'net' }],
+    nodes: [{ node: 'n2', address: '192.0.2.2' }, { node: 'n3' }],
+    places: [
+      { address: '10.0.64.1', task: 'a', node: 'n1' },
+      { address: '10.0.64.2', task: 'b', node: 'n2' },
+    ],
+  })
+  expect(seen(tasks.slice(1), all)).toMatchObject({ networks: [{ id: 'ingress' }], places: [] })
+})
+
+test('the way to a node does not end with its agent, only when it has left', () => {
+  const tasks = [on('a', 'n1', '10.0.64.1'), on('b', 'n2', '10.0.64.2')]
+  const tasksOf = (liveness: Liveness) => seen(tasks, { n1: 'alive', n2: liveness })?.places.map(({ task }) => task)
+  expect(tasksOf('dead')).toEqual(['a', 'b'])
+  expect(tasksOf('left')).toEqual(['a'])
+  expect(seen(tasks, { n1: 'alive', n2: 'dead' })?.nodes).toMatchObject([{ node: 'n2' }])
+  expect(seen(tasks, { n1: 'alive', n2: 'left' })?.nodes).toEqual([])
+})
+
+test('a task that ended, or whose node has rebooted, is nowhere', () => {
+  const gone = [on('b', 'n2', '10.0.64.2', { state: 'failed' }), on('c', 'n2', '10.0.64.3', { boot: 'earlier' })]
+  expect(seen([on('a', 'n1', '10.0.64.1'), ...gone], all)?.places.map(({ task }) => task)).toEqual(['a'])
+})
+
+test('an address that a task of a dead node still claims is the live one that has it now', () => {
+  const tasks = [on('a', 'n1', '10.0.64.1'), on('b', 'n2', '10.0.64.2'), on('c', 'n3', '10.0.64.2')]
+  const members = { n1: 'alive', n2: 'dead', n3: 'alive' } as const
+  expect(seen(tasks, members)?.places.map(({ task }) => task)).toEqual(['a', 'c'])
+  expect(seen([...tasks].reverse(), members)?.places.map(({ task }) => task)).toEqual(['a', 'c'])
+})
