@@ -11,14 +11,24 @@ import { invalid } from './read.ts'
 interface NetworkOption {
   /** Values of `dataplane` in member records. */
   readonly honouredBy: ReadonlySet<string>
-  /** What a value looks like, and how to say it. */
-  readonly value: RegExp
+  readonly fits: (value: string) => boolean
+  /** What fits, for people. */
   readonly says: string
 }
 
 const options: Readonly<Record<string, NetworkOption>> = {
   // In user space all traffic between nodes is TLS 1.3, asked for or not.
-  encrypted: { honouredBy: new Set(['userspace']), value: /^(|true|1)$/, says: 'empty or true' },
+  encrypted: {
+    honouredBy: new Set(['userspace']),
+    fits: (value) => /^(|true|1)$/.test(value),
+    says: 'empty or true',
+  },
+  // User space forwards streams and datagrams, not packets. 576: what every host of IPv4 takes (RFC 791).
+  'com.docker.network.driver.mtu': {
+    honouredBy: new Set(['linux']),
+    fits: (value) => /^\d{3,5}$/.test(value) && Number(value) >= 576 && Number(value) <= 65_535,
+    says: 'a number of bytes from 576 to 65535',
+  },
 }
 
 export function checkNetworkOptions(view: View, given: Readonly<Record<string, string>>): Fault | undefined {
@@ -26,7 +36,7 @@ export function checkNetworkOptions(view: View, given: Readonly<Record<string, s
     const known = Object.hasOwn(options, name) ? options[name] : undefined
     if (known === undefined)
       return fault('unsupported', `Grapevine does not support the network option "${name.slice(0, 80)}"`)
-    if (!known.value.test(value))
+    if (!known.fits(value))
       return invalid(`invalid value "${value.slice(0, 80)}" for the network option "${name}"`, `It is ${known.says}`)
     const unable = upMembers(view).find((member) => !known.honouredBy.has(member.record.value.dataplane))
     if (unable !== undefined) {

@@ -74,6 +74,7 @@ describe('nodes', () => {
 })
 
 describe('networks', () => {
+  const withMtu = (mtu: string) => ({ Name: 'x', Options: { 'com.docker.network.driver.mtu': mtu } })
   const withConfig = (config: object) => ({ Name: 'x', IPAM: { Config: [{ Subnet: '10.9.0.0/24', ...config }] } })
   const create = (body: object) => api.post('/networks/create', { Driver: 'overlay', ...body })
 
@@ -88,7 +89,14 @@ describe('networks', () => {
     ['a local network', { Name: 'x', Scope: 'local' }, 501, /networks of one machine/],
     ['IPv6', { Name: 'x', EnableIPv6: true }, 501, /IPv6/],
     ['a second ingress', { Name: 'x', Ingress: true }, 501, /another ingress/],
-    ['a driver option', { Name: 'x', Options: { 'com.docker.network.driver.mtu': '9000' } }, 501, /network option/],
+    ['a driver option', { Name: 'x', Options: { dsr: '' } }, 501, /network option "dsr"/],
+    [
+      'an MTU where no packets are forwarded',
+      withMtu('9000'),
+      501,
+      /driver.mtu" is not supported by node n1, .* userspace/,
+    ],
+    ['an MTU that is none', withMtu('90000'), 400, /invalid value "90000"/],
     [
       'a range outside',
       withConfig({ IPRange: '10.8.0.0/25' }),
@@ -167,6 +175,14 @@ describe('networks', () => {
     ])
     api.fake.setLiveness(nodeIds[1], 'dead')
     expect((await create({ Name: 'vault', Options: { encrypted: '' } })).status).toBe(201)
+  })
+
+  test('an MTU is taken where every node that is up forwards packets', async () => {
+    for (const [id, member] of api.fake.view.members) {
+      const record = { ...member.record, value: { ...member.record.value, dataplane: 'linux' } }
+      api.fake.view.members.set(id, { ...member, record })
+    }
+    expect((await create(withMtu('1280'))).status).toBe(201)
   })
 
   test('an attachable network is made with a warning that nothing attaches', async () => {
