@@ -6,6 +6,7 @@
  * connection tracking sees both directions. Lines may be run again over what is there.
  */
 import type { NetworkId, TaskId } from '../../../protocol/ids.ts'
+import { ingressNetwork } from '../../../protocol/model.ts'
 import type { TaskLinks } from './devices.ts'
 import { cableName, namespaceName, taskMac } from './names.ts'
 import { type NetworkDevices, portLines, type Site } from './overlay-devices.ts'
@@ -108,7 +109,10 @@ const settings = [
 ] as const
 
 function addressLines(cables: readonly Cable[], site: Site): readonly string[] {
-  const wayOut = cables.find(({ internal }) => !internal) ?? cables[0]
+  // By ingress where the task is on it: a program that answers datagrams from any of its addresses takes that of the way to who asked, and clients of
+  // published ports are out there.
+  const wayOut =
+    cables.find(({ network }) => network === ingressNetwork) ?? cables.find(({ internal }) => !internal) ?? cables[0]
   return [
     'link set dev lo up',
     'rule flush',

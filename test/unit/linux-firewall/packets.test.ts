@@ -127,7 +127,8 @@ test.for(['udp', 'sctp'] as const)('%s is published like tcp', (protocol) => {
 
 test('an established connection keeps its task when the choice changes, and goes on when the service has no endpoints', () => {
   const before = machine({ published: [published(two)] })
-  before.send(packet(client, '10.77.0.1:8000'))
+  const { packet: first } = before.send(packet(client, '10.77.0.1:8000'))
+  before.send(tunnelled(reply(first), 'n2'))
   for (const backends of [two.slice(1), []]) {
     const after = before.with(machine({ published: [published(backends)] }).table)
     expect(ends(after.send(packet(client, '10.77.0.1:8000')).packet)).toBe('192.0.2.7:40000 -> 10.255.0.4:80')

@@ -62,6 +62,8 @@ interface Connection {
   translated: Tuple
   mark: number
   dnat: boolean
+  /** Until then the kernel calls every packet of it new. */
+  answered: boolean
 }
 
 interface Passage {
@@ -69,10 +71,11 @@ interface Passage {
   oif: string
   mark: number
   zone: number
+  /** Its first packet: translations are chosen by this one and kept. */
+  first: boolean
   state: 'new' | 'established'
   direction: 'original' | 'reply'
   connection: Connection | undefined
-  /** First packet only: translations are chosen then and kept. */
   readonly trail: string[]
 }
 
@@ -103,6 +106,7 @@ export class Tracer {
       oif: '',
       mark: 0,
       zone: 0,
+      first: true,
       state: 'new',
       direction: 'original',
       connection: undefined,
@@ -120,7 +124,7 @@ export class Tracer {
     const stopped = this.filters(passage, local ? 'input' : 'forward', -Infinity, Infinity)
     if (stopped !== undefined) return this.outcome('rejected', passage, stopped)
     if (!local) this.translate(passage, 'postrouting')
-    if (passage.state === 'new' && passage.connection !== undefined) this.connections.push(passage.connection)
+    if (passage.first && passage.connection !== undefined) this.connections.push(passage.connection)
     return this.outcome(local ? 'delivered' : 'forwarded', passage, undefined)
   }
 
@@ -136,22 +140,24 @@ export class Tracer {
       if (connection.protocol !== packet.protocol) continue
       const { original, translated } = connection
       if (connection.zone === zone && sameTuple(original, packet)) {
-        Object.assign(passage, { connection, state: 'established', direction: 'original' })
+        const state = connection.answered ? 'established' : 'new'
+        Object.assign(passage, { connection, first: false, state, direction: 'original' })
         return
       }
       if (sameTuple(turned(translated), packet)) {
-        Object.assign(passage, { connection, state: 'established', direction: 'reply' })
+        connection.answered = true
+        Object.assign(passage, { connection, first: false, state: 'established', direction: 'reply' })
         return
       }
     }
     const { source, destination, sport, dport, protocol } = packet
     const original = { source, destination, sport, dport }
-    passage.connection = { protocol, zone, original, translated: original, mark: 0, dnat: false }
+    passage.connection = { protocol, zone, original, translated: original, mark: 0, dnat: false, answered: false }
   }
 
   private translate(passage: Passage, at: 'prerouting' | 'postrouting'): undefined {
     const connection = passage.connection!
-    if (passage.state === 'new') {
+    if (passage.first) {
       for (const [name, { rules }] of this.hooked('nat', at)) this.chain(name, rules, passage)
       passage.packet = { ...passage.packet, ...connection.translated }
       if (at === 'postrouting') this.makeUnique(passage)

@@ -1,0 +1,54 @@
+/**
+ * A node's devices and firewall without its agent, for linux-firewall.test.ts: makes so what it is asked, as JSON over the socket of an agent.
+ *
+ *   POST /apply {overlay, local, routes, ports}     GET /counters
+ */
+import { mkdirSync } from 'node:fs'
+import { createServer } from 'node:http'
+import { text } from 'node:stream/consumers'
+import { filteredBridges } from '../../agent/dataplane/linux/bridge-filter.ts'
+import { createDevices, type TaskLinks } from '../../agent/dataplane/linux/devices.ts'
+import { createFirewall, type FirewallInput } from '../../agent/dataplane/linux/firewall.ts'
+import { reasonOf } from '../../agent/fault.ts'
+import { createClock } from '../../agent/real.ts'
+import type { Log } from '../../agent/world.ts'
+
+const [self = '', underlay = ''] = process.argv.slice(2)
+const log: Log = { debug() {}, info() {}, warn: tell, error: tell }
+const clock = createClock()
+const filtered = filteredBridges()
+if (filtered !== undefined) throw new Error(filtered)
+const devices = await createDevices({ self, underlay, vxlanPort: 4789, mark: '0badcafe', clock, log })
+const firewall = await createFirewall({ clock, log, onRestored: () => process.stdout.write('restored\n') })
+const attached = new Map<string, TaskLinks>()
+
+const server = createServer(async (request, response) => {
+  try {
+    const answer = request.url === '/apply' ? await apply(JSON.parse(await text(request))) : firewall.counters()
+    response.end(JSON.stringify(answer ?? {}))
+  } catch (error) {
+    response.statusCode = 500
+    response.end(JSON.stringify({ message: reasonOf(error) }))
+  }
+})
+mkdirSync('/run/grapevine', { recursive: true })
+server.listen('/run/grapevine/vine.sock', () => process.stdout.write('up\n'))
+
+async function apply({ routes, local }: Pick<FirewallInput, 'routes' | 'local'>) {
+  const before = process.cpuUsage()
+  const { overlay } = routes
+  if (overlay === undefined) throw new Error('a linux node has an overlay')
+  await devices.apply(overlay, local)
+  for (const links of local) {
+    if (attached.has(links.task)) continue
+    await devices.createTask(links, overlay)
+    attached.set(links.task, links)
+  }
+  await firewall.apply({ self, underlay, addresses: [underlay], routes, local })
+  const { user, system } = process.cpuUsage(before)
+  return { cpuMs: (user + system) / 1000 }
+}
+
+function tell(message: string, fields?: Readonly<Record<string, unknown>>): void {
+  process.stderr.write(`${self}: ${message} ${JSON.stringify(fields ?? {})}\n`)
+}
