@@ -52,7 +52,7 @@ export const commands: readonly CommandDefinition[] = [
     name: 'agent',
     says: 'Run the agent of this machine, or stop it',
     about:
-      'Runs the agent in the foreground. Without --join it founds a cluster, or comes back to the one in its data directory. Every flag may be set in the environment (GRAPEVINE_DATA_DIR for --data-dir) and in a YAML file; flags win over the environment, the environment over the file. `vine agent stop` ends the agent that answers at the socket: it drains and leaves, or with --keep-tasks says that it is back soon and leaves its tasks running.',
+      'Runs the agent in the foreground. Without --join it founds a cluster, or comes back to the one in its data directory. Every flag may be set in the environment (GRAPEVINE_DATA_DIR for --data-dir) and in a YAML file; flags win over the environment, the environment over the file. With --api it answers over TCP too, to whoever has a certificate of --tls-ca, who may do everything then. `vine agent stop` ends the agent that answers at the socket: it drains and leaves, or with --keep-tasks says that it is back soon and leaves its tasks running.',
     args: '[stop]',
     options: [
       ...agentFlags,

@@ -28,7 +28,8 @@ export async function everyCommand(): Promise<
 const head = `# Commands
 
 Made from the command definitions by \`agent/cli/reference.ts\`; do not edit. Every command also takes \`--socket <path>\` (or
-\`VINE_SOCKET\`), the socket of the agent to ask, and \`--help\`.
+\`VINE_SOCKET\`), the socket of the agent to ask, and \`--help\`. A socket \`tcp://host:2376\` is asked with ca.pem, cert.pem and key.pem of the
+folder \`VINE_CERT_PATH\`, else \`DOCKER_CERT_PATH\`, else \`~/.docker\`.
 
 Exit codes: 0 done, 1 not done, 125 wrong command line; \`vine status\` ends with 2 when no agent answers, \`vine resolve\` when there
 is no such name.

@@ -6,6 +6,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, expect, test } from 'vitest'
 import { type ApiServer, createApiServer } from '../../../agent/api/server.ts'
+import { readConfig } from '../../../agent/config.ts'
+import { serve } from '../../../agent/start/serve.ts'
+import type { Mesh } from '../../../agent/world.ts'
 import { vine } from '../cli/vine.ts'
 import { type Folder, makeCertificates } from './certificates.ts'
 import { createFake } from './fake.ts'
@@ -91,6 +94,21 @@ test('an address that is taken is named, and the socket is not left behind', asy
   const tcp = { host: '127.0.0.1', port, ca: server.ca, cert: server.cert, key: server.key }
   const second = createApiServer(createFake().context, { socket: join(root, 'second.sock'), tcp })
   await expect(second).rejects.toThrow(`--api 127.0.0.1:${port} cannot be bound: the port is in use`)
+})
+
+test('an agent that is told --api and its files answers there', async () => {
+  const { server, client } = certificates()
+  const free = await start(server)
+  await running?.close()
+  running = undefined
+  const files = { 'tls-ca': [server.ca], 'tls-cert': [server.cert], 'tls-key': [server.key] }
+  const flags = { api: [`127.0.0.1:${free}`], socket: [join(root, 'agent.sock')], ...files }
+  const machine = { hostname: 'n1', isRoot: false, home: root, routeAddress: undefined, socket: '' }
+  const config = readConfig({ flags, env: {}, file: undefined, machine })
+  const mesh: Pick<Mesh, 'onStream'> = { onStream: () => {} }
+  const serving = await serve(config, createFake().context, mesh as Mesh)
+  expect(await ask(free, { ca: server, own: client })).toBe(200)
+  await serving.close()
 })
 
 test('vine --socket tcp://… asks with the certificates of DOCKER_CERT_PATH', async () => {
