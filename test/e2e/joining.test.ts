@@ -1,4 +1,5 @@
 /** How nodes come and go: joining in any order, through anyone, with the right token; leaving, and coming back. */
+import { cpSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { until } from '../until.ts'
 import { runs } from './clients.ts'
@@ -119,4 +120,23 @@ test('a node that was removed while its agent was down ends at its start, and ta
   expect(n3.said().slice(before)).not.toContain('Published ports answer')
   expect(own.some(({ pid }) => isAlive(pid))).toBe(false)
   await runs([n1, n2], 'a', 3)
+})
+
+test('an agent on a copy of a data directory ends by itself, and the node that was copied goes on', async () => {
+  const cluster = await createCluster({ nodes: 3 })
+  const [n1, , n3] = cluster.agents
+  await n1.ok('service', 'create', '--detach', '--quiet', '--name', 'a', '--replicas', '3', 'sleep', '1000')
+  const before = await runs(cluster.agents, 'a', 3)
+  const copy = cluster.add()
+  cpSync(n3.dir, copy.dir, { recursive: true, filter: (path) => !path.includes('/tasks') })
+  await copy.launch()
+  // How soon is asked on virtual time, in test/unit/replication/durability.test.ts.
+  expect(await copy.ended()).toBe(1)
+  expect(copy.said()).toContain('its data directory is a copy')
+  expect(n3.isRunning()).toBe(true)
+  await see(cluster.agents, cluster.agents)
+  const after = await runs(cluster.agents, 'a', 3)
+  expect(after.map(({ node }) => node)).toContain('n3')
+  for (const agent of cluster.agents) expect(agent.isRunning()).toBe(true)
+  expect(before.filter(({ node }) => node !== 'n3').every((task) => after.some(({ id }) => id === task.id))).toBe(true)
 })
