@@ -93,6 +93,7 @@ function* fresh(endMs: number): Generator<number> {
 function child(seed: number): Promise<{ readonly code: number; readonly output: string }> {
   const words = ['--seed', String(seed), '--minutes', values.minutes ?? String(fixedMinutes)]
   if (values.nodes !== undefined) words.push('--nodes', values.nodes)
+  if (values.calm === true) words.push('--calm')
   for (const kind of values.fault ?? []) words.push('--fault', kind)
   return new Promise((resolve) => {
     const process_ = spawn(process.execPath, [import.meta.filename, ...words], { stdio: ['ignore', 'pipe', 'pipe'] })
