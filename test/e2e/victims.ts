@@ -50,7 +50,11 @@ export async function openVictims(): Promise<Victims> {
     expect(attacked.isRunning() && other.isRunning(), replay).toBe(true)
     await see(cluster.agents, cluster.agents)
     expect(await runs(cluster.agents, 'web', 2), replay).toEqual(tasks)
-    for (const { address } of cluster.agents) expect(await ask(address, 8080), replay).toMatch(/^n[12] /)
+    for (const { address } of cluster.agents)
+      await until(async () => /^n[12] /.test(await ask(address, 8080)), {
+        deadlineMs: 15_000,
+        what: `${address} to serve`,
+      })
     await until(() => answersTcp(resolver), { deadlineMs: 15_000, what: 'the resolver to answer over TCP' })
     expect(attacked.said(), replay).not.toMatch(/"level":"error"/)
     expect(other.said(), replay).not.toMatch(/"level":"error"/)

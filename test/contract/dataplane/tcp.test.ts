@@ -322,7 +322,7 @@ test('200 connections spread evenly over ready endpoints', async () => {
   }
   await a.plane.apply(published(a, backends))
   const clients = Array.from({ length: 200 }, () => connect({ host: a.address, port: webPort }))
-  await until(() => [...count.values()].reduce((x, y) => x + y, 0) === 200, { deadlineMs: 5_000, what: '200 flows' })
+  await until(() => [...count.values()].reduce((x, y) => x + y, 0) === 200, { deadlineMs: 15_000, what: '200 flows' })
   for (const [, n] of count) expect(n).toBeGreaterThan(38)
   for (const client of clients) client.resetAndDestroy()
   await until(() => a.plane.flows().length === 0 && b.plane.flows().length === 0, {

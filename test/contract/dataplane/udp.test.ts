@@ -39,7 +39,7 @@ function client(agent: Agent): { readonly socket: Socket; readonly heard: string
 }
 
 const udp = { protocol: 'udp' } as const
-const soon = { deadlineMs: 3_000, what: 'the answer' }
+const soon = { deadlineMs: 10_000, what: 'the answer' }
 
 test.for([0, 1])(
   'datagrams reach a task and its answers come back, whichever node runs it (agent %i)',
@@ -60,8 +60,8 @@ test.for([0, 1])('the largest datagram comes through (agent %i)', async (host) =
   await a.plane.apply(published(a, [dns.backend], udp))
   const asker = client(a)
   const text = 'x'.repeat(65_000)
-  asker.say(text)
-  await until(() => asker.heard.length === 1, soon)
+  // A busy kernel may drop a datagram: asked again until it is answered.
+  await until(() => asker.heard.length > 0 || asker.say(text), { ...soon, everyMs: 500 })
   expect(asker.heard[0]!.length).toBe(65_002)
 })
 
