@@ -7,7 +7,7 @@ import { createNetwork, getNetwork, listNetworks, pruneNetworks, removeNetwork }
 import { inspectNode, listNodes, removeNode, updateNode } from './handlers/nodes.ts'
 import { refusedRoutes } from './handlers/refused.ts'
 import { createService, inspectService, listServices, removeService, updateService } from './handlers/services.ts'
-import { distribution, info, leave, ping, swarm, version } from './handlers/system.ts'
+import { distribution, info, leave, none, ping, swarm, version } from './handlers/system.ts'
 import { inspectTask, listTasks } from './handlers/tasks.ts'
 import type { Route } from './router.ts'
 
@@ -39,6 +39,9 @@ export const routes: readonly Route[] = [
   { method: 'POST', path: '/networks/prune', handle: pruneNetworks },
   { method: 'GET', path: '/networks/{id}', handle: getNetwork },
   { method: 'DELETE', path: '/networks/{id}', handle: removeNetwork },
+
+  { method: 'GET', path: '/secrets', handle: none },
+  { method: 'GET', path: '/configs', handle: none },
 
   { method: 'GET', path: '/services/{id}/logs', handle: serviceLogs },
   { method: 'GET', path: '/tasks/{id}/logs', handle: taskLogs },

@@ -30,6 +30,11 @@ export function distribution(_context: ApiContext, request: ApiRequest): Reply {
   )
 }
 
+/** Secrets and configs: there are none, since none can be made. Docker's client asks before it removes a stack. */
+export function none(): Reply {
+  return json([])
+}
+
 /** This node leaves the cluster: drained, its tasks moved, the agent ended. Docker's client asks first, as every node here is a manager. */
 export function leave(context: ApiContext, request: ApiRequest): Reply {
   if (!flag(request.query, 'force')) throw fault('unavailable', leavingSentence(context.view))

@@ -79,7 +79,8 @@ function fits(context: ApiContext, filters: Filters, task: Rendered): boolean {
     passes(filters, 'desired-state', (wanted) => desires(task.DesiredState, wanted)) &&
     passes(filters, '_up-to-date', (wanted) => wanted !== 'true' || record === undefined || isUpToDate(view, record)) &&
     passes(filters, 'runtime', (wanted) => wanted === 'container') &&
-    passesLabels(filters, 'label', task.Labels)
+    // Swarm's filter means the labels of the task's service: its client finds the tasks of a stack so.
+    passesLabels(filters, 'label', view.services.get(task.ServiceID)?.value.spec.Labels)
   )
 }
 

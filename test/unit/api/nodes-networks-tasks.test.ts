@@ -271,7 +271,22 @@ describe('networks', () => {
   })
 })
 
+test('secrets and configs are lists of none, and making one is refused', async () => {
+  expect((await api.get('/secrets')).body).toEqual([])
+  expect((await api.get(filtered('/configs', { label: ['a=b'] }))).body).toEqual([])
+  expect((await api.post('/secrets/create', { Name: 'x' })).body.message).toBe('Grapevine does not support secrets yet')
+})
+
 describe('tasks', () => {
+  test('are found by the labels of their service', async () => {
+    const stack = { 'com.docker.stack.namespace': 'shop' }
+    await api.post('/services/create', spec('shop_web', { Labels: stack }))
+    await api.post('/services/create', spec('other'))
+    api.fake.run()
+    expect((await api.get(filtered('/tasks', { label: ['com.docker.stack.namespace=shop'] }))).body).toHaveLength(2)
+    expect((await api.get(filtered('/tasks', { label: ['com.docker.stack.namespace=none'] }))).body).toEqual([])
+  })
+
   const states = async (filters: object = {}) =>
     (await api.get(filtered('/tasks', filters))).body.map(
       (t: { Status: { State: string }; DesiredState: string }) => `${t.Status.State}/${t.DesiredState}`,
