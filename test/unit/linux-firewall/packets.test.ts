@@ -193,6 +193,15 @@ test('a task reaches the outside as its node, and from an internal network not a
   }
 })
 
+test('a task of an internal network reaches a service whose task is on a userspace node', () => {
+  const ports = [{ protocol: 'tcp' as const, target: 80, actual: 34_567 }]
+  const strange = backend('t3', 'n3', '10.77.0.3', { ports })
+  const n1 = machine({ services: [service([strange], { network: 'hidden', vip: '10.0.3.10' })] })
+  const reached = n1.send(fromTask('hidden', '10.0.3.21', '10.0.3.10:80'))
+  expect([reached.verdict, reached.packet.destination]).toEqual(['forwarded', '10.77.0.3'])
+  expect(n1.send(fromTask('hidden', '10.0.3.21', '10.77.0.3:80')).verdict).toBe('rejected')
+})
+
 test('an internal network has no way out by a published port either', () => {
   const n1 = machine({ published: [published(two)] })
   expect(n1.send(fromTask('hidden', '10.0.3.21', '10.77.0.1:8000')).with).toBe('icmpx admin-prohibited')

@@ -88,6 +88,63 @@ test('what is rendered with memory of earlier tables is what is rendered without
   )
 })
 
+const port = { protocol: 'tcp' as const, target: 80, actual: 80 }
+const base = {
+  backend: {},
+  /** On a userspace node, whose ports and addresses are in the table one by one. */
+  strange: {},
+  published: {},
+  service: {},
+  task: {},
+  nodes: 'as they are' as string,
+}
+type Changed = Partial<typeof base>
+
+function everything({ backend: ofOne = {}, strange: ofOther = {}, ...change }: Changed) {
+  const backends = [
+    backend('t1', 'n2', '10.0.1.21', ofOne),
+    backend('t2', 'n2', '10.0.1.22'),
+    backend('t3', 'n2', '10.0.1.23'),
+  ]
+  const strange = backend('t9', 'n3', '10.77.0.3', ofOther)
+  const made = facts({
+    published: [published(backends, change.published)],
+    services: [service(backends, change.service), service([strange], { service: 's2', vip: '10.0.1.12' })],
+    tasks: [{ network: 'appnet', task: 't9', service: 's2', address: '10.0.1.50', backend: strange, ...change.task }],
+  })
+  const overlay = made.routes.overlay!
+  const nodes =
+    change.nodes === 'turned' ? overlay.nodes.map((n) => ({ ...n, dataplane: 'userspace' as const })) : overlay.nodes
+  return { ...made, routes: { ...made.routes, overlay: { ...overlay, nodes } } }
+}
+
+test.for<readonly [string, Changed]>([
+  ['the address of a backend', { backend: { host: '10.0.1.99' } }],
+  ['the node of a backend', { backend: { node: 'n3' } }],
+  ['the health of a backend', { backend: { healthy: false } }],
+  ['the suspicion of a backend', { backend: { suspect: true } }],
+  ['the real port of a backend', { backend: { ports: [{ ...port, actual: 81 }] } }],
+  ['a target port of a backend', { strange: { ports: [{ ...port, target: 81 }] } }],
+  ['a protocol of a backend', { strange: { ports: [{ ...port, protocol: 'udp' }] } }],
+  ['the ports of a backend', { strange: { ports: [] } }],
+  ['the target of a published port', { published: { target: 81 } }],
+  ['the number of a published port', { published: { port: 8001 } }],
+  ['the protocol of a published port', { published: { protocol: 'udp' } }],
+  ['the wish for a header', { published: { options: { affinity: 'none', proxyProtocol: true } } }],
+  ['the affinity', { service: { options: { affinity: 'client-ip', proxyProtocol: false } } }],
+  ['a VIP', { service: { vip: '10.0.1.11' } }],
+  ['the network of a service', { service: { network: 'other' } }],
+  ['the number of backends', { service: { backends: [] } }],
+  ['the address of a task', { task: { address: '10.0.1.51' } }],
+  ['the data plane of nodes', { nodes: 'turned' }],
+])('a change of %s reaches the table', ([, change]) => {
+  const memory = emptyMemory()
+  const before = renderTable(everything({}), memory)
+  const after = renderTable(everything(change), memory)
+  expect(after).not.toEqual(before)
+  expect(after).toEqual(renderTable(everything(change)))
+})
+
 function mixed() {
   const strange = backend('t9', 'n3', '10.77.0.3')
   return { services: [service([backend('t1', 'n2', '10.0.1.1'), strange])] }
