@@ -78,6 +78,8 @@ export interface Node {
   leave(): Promise<void>
   /** Ends and leaves the tasks running; `backSoon` says so to the others, who hold its slots. */
   stop(options: { readonly backSoon: boolean }): Promise<void>
+  /** Another agent runs under this id: ends what this run started, and itself, without a word. */
+  giveWay(): Promise<void>
 }
 
 /** As many as a member record takes (model.ts). */
@@ -274,6 +276,10 @@ export async function createNode(world: World, config: NodeConfig): Promise<Node
       const write = { scope: 'cluster', kind: 'member', id: self, value: { ...own, presence: word } } as const
       await view.commit([write]).catch((error: unknown) => log.warn(`could not say goodbye: ${String(error)}`))
     }
+    await end()
+  }
+
+  async function end(): Promise<void> {
     stopLoops()
     await transport.stop()
     await view.close()
@@ -343,8 +349,13 @@ export async function createNode(world: World, config: NodeConfig): Promise<Node
     },
     async stop({ backSoon }) {
       if (backSoon) return farewell('back-soon')
+      await end()
+    },
+    async giveWay() {
       stopLoops()
+      // First: as long as it is connected, it takes the other's place.
       await transport.stop()
+      await reconcile.abandon()
       await view.close()
     },
   }

@@ -206,8 +206,9 @@ function tellMesh(view: ReplicatedView, mesh: Mesh): void {
 async function end(node: Node, serving: Serving | undefined, ending: EndingDesk, log: Log): Promise<number> {
   const { code, how } = await ending.decided
   await serving?.close()
+  if (how === 'give-way') await node.giveWay()
   // One that was never let in has nothing to drain and nobody to tell.
-  if (how === 'leave' && serving !== undefined) {
+  else if (how === 'leave' && serving !== undefined) {
     log.info('draining: tasks stop here and run elsewhere; a second signal ends at once')
     await node.leave()
   } else await node.stop({ backSoon: how === 'back-soon' })

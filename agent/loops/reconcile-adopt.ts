@@ -49,6 +49,7 @@ async function adopt(env: AdoptEnv, { task, attachment }: ObservedTask): Promise
     unhealthy: undefined,
     starting: Promise.resolve(),
     exit: undefined,
+    adopted: true,
   }
   hands.set(task, hand)
   const early = record?.value.state === 'assigned' || record?.value.state === 'preparing'

@@ -56,6 +56,8 @@ export interface Hand extends Local {
   /** Its start, while that is under way; never rejects. */
   starting: Promise<void>
   exit: Exit | undefined
+  /** Found here at the start of this agent, not started by it. */
+  readonly adopted: boolean
 }
 
 export type Hands = Map<TaskId, Hand>

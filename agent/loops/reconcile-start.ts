@@ -29,6 +29,7 @@ export function startTask(env: StartEnv, task: TaskId, degraded: boolean): void 
     unhealthy: undefined,
     starting: Promise.resolve(),
     exit: undefined,
+    adopted: false,
   }
   env.hands.set(task, hand)
   amend(env.parts, task, { state: 'preparing', message: 'preparing', ...(degraded ? { degraded } : {}) })

@@ -67,6 +67,15 @@ export function taskExited(env: StopEnv, task: TaskId, exit: Exit): void {
   detach(env, task)
 }
 
+/** Ends a program without a word: another agent writes the records of this node. */
+export async function abandonTask({ parts, unwatch }: StopEnv, hand: Hand): Promise<void> {
+  hand.phase = 'stopping'
+  unwatch(hand.task)
+  // What its start wants to write is refused now.
+  await hand.starting.catch(() => undefined)
+  if (hand.exit === undefined) await parts.runtime.stop(hand.task, stopOptions(parts, hand.task))
+}
+
 /** What a task's own end says in its record. */
 export function exitRecord(exit: Exit): Partial<TaskValue> {
   const code = exit.code === undefined ? {} : { exitCode: exit.code }

@@ -21,7 +21,7 @@ import { claimSlot } from './reconcile-claim.ts'
 import { amend, announce, type Hand, type Hands, type ReconcileParts } from './reconcile-parts.ts'
 import { createReadiness } from './reconcile-ready.ts'
 import { startTask } from './reconcile-start.ts'
-import { stopTask, taskExited } from './reconcile-stop.ts'
+import { abandonTask, stopTask, taskExited } from './reconcile-stop.ts'
 
 /** 10 ms: below what anybody notices, and a burst of gossip is handled as one. */
 const minMs = 10
@@ -43,6 +43,11 @@ export interface ReconcileLoop {
   wake(): void
   /** For an agent that leaves: drains and stops all tasks here, resolves when none is left. */
   drainAndStopAll(): Promise<void>
+  /**
+   * For one that must end because another agent runs under its id: ends what it started itself, and writes nothing. What it found here
+   * stays: with a copied data directory on one machine that is the other's.
+   */
+  abandon(): Promise<void>
   /** Tasks in hand, and whether each serves: for readiness and status. */
   tasks(): readonly { readonly task: TaskId; readonly phase: Hand['phase']; readonly ready: boolean }[]
 }
@@ -231,6 +236,11 @@ export function createReconcileLoop(parts: ReconcileParts): ReconcileLoop {
         onEmpty = resolve
         pass()
       })
+    },
+    async abandon() {
+      state = 'stopped'
+      timer?.cancel()
+      await Promise.all([...hands.values()].filter(({ adopted }) => !adopted).map((hand) => abandonTask(stopEnv, hand)))
     },
     tasks: () => [...hands.values()].map(({ task, phase, ready }) => ({ task, phase, ready })),
   }

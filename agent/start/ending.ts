@@ -5,8 +5,8 @@ import type { Log } from '../world.ts'
 
 export interface Ending {
   readonly code: number
-  /** 'leave': drain, say "left". 'back-soon': leave the tasks running and say so. 'at-once': leave them and say nothing. */
-  readonly how: 'leave' | 'back-soon' | 'at-once'
+  /** 'leave': drain, say "left". 'back-soon': leave the tasks running and say so. 'give-way': to another agent of the same id. */
+  readonly how: 'leave' | 'back-soon' | 'give-way'
 }
 
 export interface EndingDesk {
@@ -56,7 +56,7 @@ export function createEndingDesk(
     onDuplicate(yields) {
       if (!yields) return
       log.error('This agent ends: its data directory is a copy, and the node it was copied from runs elsewhere')
-      decide({ code: 1, how: 'at-once' })
+      decide({ code: 1, how: 'give-way' })
     },
     close: undo,
   }

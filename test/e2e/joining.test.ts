@@ -4,7 +4,7 @@ import { expect, test } from 'vitest'
 import { until } from '../until.ts'
 import { runs } from './clients.ts'
 import { createCluster, see, tokenOf } from './cluster.ts'
-import { isAlive } from './processes.ts'
+import { isAlive, processesOf } from './processes.ts'
 
 test('nodes join by address in any order: through one that has not joined yet, and before the founder is there', async () => {
   const { agents } = await createCluster({ nodes: 4, started: false })
@@ -133,6 +133,7 @@ test('an agent on a copy of a data directory ends by itself, and the node that w
   // How soon is asked on virtual time, in test/unit/replication/durability.test.ts.
   expect(await copy.ended()).toBe(1)
   expect(copy.said()).toContain('its data directory is a copy')
+  expect(processesOf(`${copy.dir}/tasks`), 'what the copy had started').toEqual([])
   expect(n3.isRunning()).toBe(true)
   await see(cluster.agents, cluster.agents)
   const after = await runs(cluster.agents, 'a', 3)

@@ -196,3 +196,18 @@ test('a task that fails its health check is stopped without regard to its flows'
   code = 1
   expect(await world.until(() => world.stops.length === 1)).toBeLessThan(1_200)
 })
+
+test('an agent that gives way to another of its id ends what it started, leaves what it found, and writes nothing', async () => {
+  const world = await new FakeWorld(['n1', 'n2']).start()
+  world.createService('found', { replicas: 'global' })
+  await world.until(() => world.servingOf('found').length === 2)
+  await world.restartAgent('n1')
+  world.createService('started', { replicas: 'global' })
+  await world.until(() => world.servingOf('started').length === 2)
+  const records = JSON.stringify([...world.node('n2').records])
+  void world.node('n1').loop.abandon()
+  await world.run(2_000)
+  expect(world.runningOf('found').map(({ node }) => node)).toEqual(['n1', 'n2'])
+  expect(world.runningOf('started').map(({ node }) => node)).toEqual(['n2'])
+  expect(JSON.stringify([...world.node('n2').records])).toBe(records)
+})
