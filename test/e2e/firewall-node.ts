@@ -1,7 +1,7 @@
 /**
  * A node's devices and firewall without its agent, for linux-firewall.test.ts: makes so what it is asked, as JSON over the socket of an agent.
  *
- *   POST /apply {overlay, local, routes, ports}     GET /counters
+ *   POST /apply {routes, local}   answers the CPU time that the firewall took for it
  */
 import { mkdirSync } from 'node:fs'
 import { createServer } from 'node:http'
@@ -24,8 +24,7 @@ const attached = new Map<string, TaskLinks>()
 
 const server = createServer(async (request, response) => {
   try {
-    const answer = request.url === '/apply' ? await apply(JSON.parse(await text(request))) : firewall.counters()
-    response.end(JSON.stringify(answer ?? {}))
+    response.end(JSON.stringify(await apply(JSON.parse(await text(request)))))
   } catch (error) {
     response.statusCode = 500
     response.end(JSON.stringify({ message: reasonOf(error) }))
@@ -35,7 +34,6 @@ mkdirSync('/run/grapevine', { recursive: true })
 server.listen('/run/grapevine/vine.sock', () => process.stdout.write('up\n'))
 
 async function apply({ routes, local }: Pick<FirewallInput, 'routes' | 'local'>) {
-  const before = process.cpuUsage()
   const { overlay } = routes
   if (overlay === undefined) throw new Error('a linux node has an overlay')
   await devices.apply(overlay, local)
@@ -44,9 +42,10 @@ async function apply({ routes, local }: Pick<FirewallInput, 'routes' | 'local'>)
     await devices.createTask(links, overlay)
     attached.set(links.task, links)
   }
+  const before = process.cpuUsage()
   await firewall.apply({ self, underlay, addresses: [underlay], routes, local })
   const { user, system } = process.cpuUsage(before)
-  return { cpuMs: (user + system) / 1000 }
+  return { cpuMs: (user + system) / 1000, ...firewall.counters() }
 }
 
 function tell(message: string, fields?: Readonly<Record<string, unknown>>): void {
