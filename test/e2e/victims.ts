@@ -75,14 +75,21 @@ export async function openVictims(): Promise<Victims> {
 
 /** What an agent serves of the replicated state: everything that users made. */
 async function stateOf({ client }: Agent): Promise<unknown> {
-  type Made = { readonly ID?: string; readonly Id?: string; readonly Version?: unknown; readonly Spec?: unknown }
+  interface Made {
+    readonly ID?: string
+    readonly Id?: string
+    readonly ServiceID?: string
+    readonly Version?: unknown
+    readonly Spec?: unknown
+  }
   const [services, networks, tasks] = await Promise.all(
     ['/services', '/networks', '/tasks'].map((path) => client.get<readonly Made[]>(path)),
   )
   return {
     services: services?.map(({ ID, Version, Spec }) => ({ ID, Version, Spec })),
     networks: networks?.map(({ Id }) => Id).sort(),
-    tasks: tasks?.map(({ ID }) => ID).sort(),
+    // Which run is asked elsewhere; ended ones of a busy machine are no harm.
+    ofTasks: [...new Set(tasks?.map(({ ServiceID }) => ServiceID))].sort(),
   }
 }
 
