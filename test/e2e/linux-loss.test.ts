@@ -17,6 +17,7 @@ test('an agent that is killed leaves its tasks reachable by the kernel; the next
   const before = await runs([n1, n2, n3], 'web', 3)
   const short = await taskOf(n2, 'short')
   await n2.ok('kill -KILL $(pgrep -f "[a]gent/main.ts agent")')
+  expect((await n2.run('vine doctor --clean')).out).toMatch(/tasks run without an agent/)
   // Its own agent is gone and its endpoint with it, yet the others' answers come through its kernel.
   await asked(lan, n2, (answers) => answers.has('n1') && answers.has('n3'))
   await n2.ok(`kill -KILL ${short.pid}`)
@@ -29,6 +30,22 @@ test('an agent that is killed leaves its tasks reachable by the kernel; the next
     deadlineMs: 10_000,
     what: 'a namespace for each task of n2',
   })
+})
+
+test('what is left in the kernel when an agent and its tasks are killed is listed by vine doctor, and removed when asked', async () => {
+  const [, n1] = await linuxCluster()
+  await n1.ok(`vine service create --quiet --name web --mode global --publish 8000:80 ${tellsClient}`)
+  const { pid } = await taskOf(n1, 'web')
+  expect((await n1.ok('vine doctor')).match(/^leftovers: ok/m)).not.toBeNull()
+  await n1.ok(`kill -KILL $(pgrep -f "[a]gent/main.ts agent") && kill -KILL ${pid}`)
+  await until(async () => (await n1.run('vine doctor')).out.includes('device vb'), {
+    deadlineMs: 5_000,
+    what: 'the leftovers to be listed',
+  })
+  expect((await n1.run('vine doctor --clean')).out).toMatch(/^leftovers: ok/m)
+  const inKernel =
+    'ip -o link show type bridge; ip -o link show type vxlan; ip -o link show type veth | grep vt; ip netns; nft list tables'
+  expect((await n1.run(`${inKernel}; ip rule | grep -c .`)).out).toBe('3\n')
 })
 
 test('power fails on a machine: within a second or two nobody is sent there, and its tasks run elsewhere', async () => {

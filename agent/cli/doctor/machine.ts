@@ -81,14 +81,13 @@ async function freeSpace(directory: string): Promise<Facts['disk']> {
   return { freeBytes: bavail * bsize, totalBytes: blocks * bsize }
 }
 
-/** Tasks that earlier agents started and that still run: `tasks/<id>/pid` below the data directory holds "pid ticks …" (runtime/process). */
+/** Tasks that earlier agents started and that still run: `tasks/tasks/<id>/pid` below the data directory holds "pid ticks …" (runtime/process). */
 async function tasksLeft(dataDir: string): Promise<Facts['orphans']> {
   const found: { pid: number; task: string }[] = []
-  for (const directory of [join(dataDir, 'tasks'), join(dataDir, 'process', 'tasks')]) {
-    for (const task of await readdir(directory).catch(noneThere)) {
-      const [pid, ticks] = (await readFile(join(directory, task, 'pid'), 'utf8').catch(() => '')).split(' ')
-      if (pid && (await startTicks(pid)) === ticks) found.push({ pid: Number(pid), task })
-    }
+  const directory = join(dataDir, 'tasks', 'tasks')
+  for (const task of await readdir(directory).catch(noneThere)) {
+    const [pid, ticks] = (await readFile(join(directory, task, 'pid'), 'utf8').catch(() => '')).split(' ')
+    if (pid && (await startTicks(pid)) === ticks) found.push({ pid: Number(pid), task })
   }
   return found
 }
