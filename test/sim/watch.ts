@@ -22,6 +22,8 @@ export interface Watch {
 }
 
 const everyMs = 250
+/** 5 s: while every agent is gone there is nothing to see, for a week in one scenario. */
+const asleepMs = 5_000
 
 export function watch(cluster: Cluster, extra: (watched: Watched) => readonly Checker[] = () => []): Watch {
   const { world } = cluster
@@ -57,7 +59,7 @@ export function watch(cluster: Cluster, extra: (watched: Watched) => readonly Ch
       const found = checker.always?.()
       if (found !== undefined) breach ??= { promise: checker.promise, ...found }
     }
-    world.time.quietly(everyMs, tick)
+    world.time.quietly(cluster.living().length === 0 ? asleepMs : everyMs, tick)
   }
   tick()
 
