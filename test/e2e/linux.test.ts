@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import { needs } from '../needs.ts'
 import { until } from '../until.ts'
 import { runs } from './clients.ts'
-import { type Machine, outsideAddress } from './machines.ts'
+import { createLan, type Machine, outsideAddress } from './machines.ts'
 import { linuxCluster, taskOf, tellsClient } from './overlay.ts'
 
 test("the documents' own example: two tasks behind one name, and a client that takes the two ways described", async () => {
@@ -95,6 +95,23 @@ test('names, both endpoint modes: dnsrr answers with the tasks themselves; who i
     expect((await near.run(`curl -sS -m 2 --connect-timeout 1 http://${address}:81/`)).code).toBe(7)
     expect((await far.run(`curl -sS -m 2 --connect-timeout 1 http://${address}:81/`)).code).not.toBe(0)
   }
+})
+
+test('where the machine is not fit, linux does not start and says why; auto forwards in user space, and node inspect says why', async () => {
+  const lan = await createLan()
+  const n1 = await lan.add()
+  const said: string[] = []
+  n1.begin(`node -e 'require("dgram").createSocket("udp4").bind(4789, () => console.log("bound"))'`, (line) =>
+    said.push(line),
+  )
+  await until(() => said.length > 0, { deadlineMs: 5_000, what: 'the port of VXLAN to be taken' })
+  const why = 'UDP port 4789, which VXLAN needs, is taken by'
+  expect(await n1.run('vine agent --dataplane linux')).toMatchObject({ code: 1, err: expect.stringContaining(why) })
+  expect(await n1.ok('ip -o link show type bridge; ip netns; nft list tables')).toBe('')
+  await n1.start('vine agent --dataplane auto')
+  const [{ Description }] = JSON.parse(await n1.ok('vine node inspect self'))
+  expect(Description.Dataplane).toEqual({ Name: 'userspace', Reason: expect.stringContaining(why) })
+  expect(await n1.ok('vine node inspect self --pretty')).toContain(why)
 })
 
 /** Begins to count, in a table of the test's own, the packets that the machine's kernel sends on from a virtual IP to a task. */
