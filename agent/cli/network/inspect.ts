@@ -10,6 +10,6 @@ export async function inspect(call: Call): Promise<number> {
   const code = await forEach(call, call.args, async (name) => {
     networks.push(await call.api.get<Network>(`/networks/${encodeURIComponent(name)}`, verbose))
   })
-  if (networks.length > 0 || code === 0) printDocuments(call, networks)
+  printDocuments(call, networks)
   return code
 }

@@ -12,7 +12,7 @@ export async function inspect(call: Call): Promise<number> {
     nodes.push(await findNode(call, name))
   })
   if (on(call.options, 'pretty')) for (const node of nodes) call.io.out.write(`${prettyNode(node)}\n`)
-  else if (nodes.length > 0 || code === 0) printDocuments(call, nodes)
+  else printDocuments(call, nodes)
   return code
 }
 

@@ -13,7 +13,7 @@ export async function inspect(call: Call): Promise<number> {
     services.push(await findService(call, name, { insertDefaults: true }))
   })
   if (!on(call.options, 'pretty')) {
-    if (services.length > 0 || code === 0) printDocuments(call, services)
+    printDocuments(call, services)
     return code
   }
   const networks = await call.api.get<readonly Network[]>('/networks')

@@ -147,6 +147,11 @@ describe('inspect', () => {
     expect((await ask('service', 'inspect', '-f', '{{.Spec.Name}} {{len .Endpoint.Ports}}', 'web')).out).toBe('web 4\n')
   })
 
+  test('of something that is not there is an empty array, an error and 1, as a script of Docker expects', async () => {
+    expect(await ask('service', 'inspect', 'nope')).toMatchObject({ code: 1, out: '[]\n' })
+    expect(await ask('service', 'inspect', '-f', '{{.ID}}', 'nope')).toMatchObject({ code: 1, out: '' })
+  })
+
   test("--pretty has Docker's lines", async () => {
     const { out } = await ask('service', 'inspect', '--pretty', 'web')
     expect(out).toContain(
