@@ -12,6 +12,15 @@ const logMax = 4_096
 /** 1,024 failed attempts: what a busy service meets between the loss of a node and its end in the routes. */
 const attemptsMax = 1_024
 
+/** 50 ms between two looks at a flow: asked again sooner, the answer is the same. */
+const lookMs = 50
+
+interface Look {
+  readonly bytes: number
+  readonly atMs: number
+  readonly isMoving: boolean
+}
+
 /** One flow. The bytes grow while it is open: the relays write them, readers read. */
 export interface FlowRecord {
   readonly id: number
@@ -77,8 +86,8 @@ export class Ledger {
   private readonly tasks = new Map<TaskId, Tally>()
   private readonly refusals = new Map<ServiceId, number>()
   private readonly open = new Map<number, FlowRecord>()
-  /** Bytes that an open flow had moved when `underWay` last looked. */
-  private readonly looked = new WeakMap<FlowRecord, number>()
+  /** What `underWay` saw of an open flow when it last looked. */
+  private readonly looks = new WeakMap<FlowRecord, Look>()
   private readonly ended: FlowRecord[] = []
   private endedNext = 0
   private nextId = 1
@@ -166,11 +175,19 @@ export class Ledger {
     let count = 0
     for (const record of this.open.values()) {
       if (record.task !== task) continue
-      const moved = record.bytesIn + record.bytesOut
-      if (record.awaited || this.looked.get(record) !== moved) count++
-      this.looked.set(record, moved)
+      if (this.look(record).isMoving || record.awaited) count++
     }
     return count
+  }
+
+  private look(record: FlowRecord): Look {
+    const before = this.looks.get(record)
+    const atMs = this.clock.now()
+    if (before !== undefined && atMs - before.atMs < lookMs) return before
+    const bytes = record.bytesIn + record.bytesOut
+    const look = { bytes, atMs, isMoving: before?.bytes !== bytes }
+    this.looks.set(record, look)
+    return look
   }
 
   /** Open flows, oldest first. */
