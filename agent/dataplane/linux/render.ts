@@ -6,14 +6,14 @@
  */
 import type { NodeId } from '../../../protocol/ids.ts'
 import { ingressNetwork } from '../../../protocol/model.ts'
-import { contains, overlap, parseAddress, parseSubnet, type Subnet } from '../../core/addresses/ipv4.ts'
+import { contains, formatSubnet, overlap, parseAddress, parseSubnet, type Subnet } from '../../core/addresses/ipv4.ts'
 import type { Overlay, OverlayNetwork } from '../../core/routes/overlay.ts'
 import type { FirewallInput } from './firewall.ts'
 import { frame, markBase } from './frame.ts'
 import { emptyMemory, type Memory, waysOf } from './memory.ts'
 import { type Chain, device, type Field, keyOf, type NamedSet, type Table } from './model.ts'
 import { bridgeName, nodeMac } from './names.ts'
-import type { Way, WaySet } from './ways.ts'
+import { isAddress, type Way, type WaySet } from './ways.ts'
 
 export interface RenderFacts extends FirewallInput {
   /** Numbers of the nodes through which connections may come (marks.ts). */
@@ -87,7 +87,9 @@ function sidesOf(
 ) {
   const bridges = networks.map(({ id }) => ({ id, bridge: device(bridgeName(id)) }))
   const gateways = new Map(networks.map(({ id, gateway }) => [id, gateway]))
-  const links = local.flatMap(({ links, resolver }) => links.map((link) => ({ ...link, resolver })))
+  const links = local.flatMap(({ links, resolver }) =>
+    links.filter(({ address }) => isAddress(address)).map((link) => ({ ...link, resolver })),
+  )
   const linux = overlay.nodes.filter(({ dataplane }) => dataplane === 'linux')
   const entries = linux.flatMap(({ node }) => {
     const number = numbers.get(node)
@@ -124,10 +126,6 @@ function setOf(keys: readonly string[]): ReadonlyMap<string, string> {
   return new Map(keys.map((key) => [key, '']))
 }
 
-function isAddress(text: string): boolean {
-  return parseAddress(text) !== undefined
-}
-
 /** The kernel takes no overlapping subnets in a set. Networks that overlap are in conflict and not in the overlay; what still does comes after. */
 function disjoint(networks: readonly OverlayNetwork[]): readonly OverlayNetwork[] {
   const kept: { readonly network: OverlayNetwork; readonly subnet: Subnet }[] = []
@@ -135,6 +133,7 @@ function disjoint(networks: readonly OverlayNetwork[]): readonly OverlayNetwork[
     const subnet = parseSubnet(network.subnet)
     const gateway = parseAddress(network.gateway)
     if (subnet === undefined || gateway === undefined || !contains(subnet, gateway)) continue
+    if (formatSubnet(subnet) !== network.subnet || !isAddress(network.gateway)) continue
     if (kept.every((other) => !overlap(other.subnet, subnet))) kept.push({ network, subnet })
   }
   return kept.map(({ network }) => network)

@@ -2,10 +2,11 @@
  * The part of the table that grows with services: a chain for each published port and each VIP, and the elements that lead there.
  *
  * Backends are settled by the rules of core/routes/pick.ts. What comes from other nodes is checked here before it becomes text for nft: an endpoint
- * without an IPv4 address and real ports is left out.
+ * without an IPv4 address and real ports, and a task or service whose id is no word, is left out: nft runs as root, and one word that it does not take
+ * would cost the whole table.
  */
 import type { NodeId } from '../../../protocol/ids.ts'
-import { parseAddress } from '../../core/addresses/ipv4.ts'
+import { formatAddress, parseAddress } from '../../core/addresses/ipv4.ts'
 import { maglevTable } from '../../core/routes/maglev.ts'
 import { settled } from '../../core/routes/pick.ts'
 import type { Backend, ForwardOptions, PublishedRoute, ServiceRoute, TaskRoute } from '../../core/routes/types.ts'
@@ -50,11 +51,11 @@ export function publishedWay(route: PublishedRoute, planeOf: PlaneOf): Way {
 
 export function serviceWay(route: ServiceRoute, planeOf: PlaneOf): Way {
   const { vip, network, service, options } = route
-  if (vip === undefined || parseAddress(vip) === undefined) return nowhere
+  if (vip === undefined || !isAddress(vip) || !isWord(service)) return nowhere
   const key = keyOf(device(bridgeName(network)), vip)
   const backends = usable(route.backends, planeOf)
   if (backends.length === 0) return { chains: [], elements: [['refused_vips', key, '']] }
-  const name = `v_${service}_${network}`
+  const name = `v_${service}_${bridgeName(network)}`
   if (backends.some(({ node }) => planeOf(node) === 'userspace'))
     return mixedWay(route, { key, name, backends, planeOf })
   const ends = backends.map((backend) => ({ name: backend.task, value: backend.host }))
@@ -81,7 +82,7 @@ function mixedWay({ network, options }: ServiceRoute, { key, name, backends, pla
     ['refused_vips', key, ''],
   ]
   const ends = backends.map((backend) => {
-    const chain = `e_${backend.task}_${network}`
+    const chain = `e_${backend.task}_${bridgeName(network)}`
     let to: Target = { value: backend.host }
     if (planeOf(backend.node) === 'userspace') {
       const ports = realPorts(backend)
@@ -104,7 +105,7 @@ function mixedWay({ network, options }: ServiceRoute, { key, name, backends, pla
 /** A task of a userspace node has no place on the network: its address leads to its node's, port by port. */
 export function taskWay({ network, address, backend }: TaskRoute, planeOf: PlaneOf): Way {
   if (planeOf(backend.node) !== 'userspace') return nowhere
-  if (parseAddress(address) === undefined || parseAddress(backend.host) === undefined) return nowhere
+  if (!isAddress(address) || !isAddress(backend.host)) return nowhere
   const bridge = device(bridgeName(network))
   return {
     chains: [],
@@ -133,7 +134,9 @@ function choice(ends: readonly End[], { affinity }: ForwardOptions): Choice {
 }
 
 function usable(backends: readonly Backend[], planeOf: PlaneOf): readonly Backend[] {
-  return settled(backends.filter(({ node, host }) => planeOf(node) !== undefined && parseAddress(host) !== undefined))
+  return settled(
+    backends.filter(({ task, node, host }) => planeOf(node) !== undefined && isAddress(host) && isWord(task)),
+  )
 }
 
 function endElement({ host }: Backend, protocol: string, actual: number): readonly [WaySet, string, string] {
@@ -148,6 +151,17 @@ function actualPort({ ports }: Backend, protocol: string, target: number): numbe
 
 function realPorts({ ports }: Backend): Backend['ports'] {
   return ports.filter(({ target, actual }) => isPort(target) && isPort(actual))
+}
+
+/** As nft takes it: without leading zeros. */
+export function isAddress(text: string): boolean {
+  const number = parseAddress(text)
+  return number !== undefined && formatAddress(number) === text
+}
+
+/** What a chain may be called. */
+function isWord(id: string): boolean {
+  return /^[0-9A-Za-z]{1,40}$/.test(id)
 }
 
 function isPort(port: number): boolean {

@@ -2,9 +2,12 @@
 import { expect, test } from 'vitest'
 import { maglevPick } from '../../../agent/core/routes/maglev.ts'
 import { affinityTable } from '../../../agent/core/routes/pick.ts'
+import type { Routes } from '../../../agent/core/routes/types.ts'
 import { markBase } from '../../../agent/dataplane/linux/frame.ts'
 import { bridgeName } from '../../../agent/dataplane/linux/names.ts'
-import { backend, ends, fromTask, machine, packet, published, reply, service, tunnelled } from './world.ts'
+import { renderTable } from '../../../agent/dataplane/linux/render.ts'
+import { replacement } from '../../../agent/dataplane/linux/text.ts'
+import { backend, ends, facts, fromTask, machine, packet, published, reply, service, tunnelled } from './world.ts'
 
 const client = '192.0.2.7:40000'
 const two = [backend('t1', 'n2', '10.255.0.4'), backend('t2', 'n2', '10.255.0.5')]
@@ -252,12 +255,34 @@ test('the traffic of other programs is neither judged nor changed', () => {
 test('an endpoint that is no address, has no port or lives on an unknown node is left out', () => {
   const hostile = [
     backend('t1', 'n2', '10.255.0.4 ; flush ruleset'),
-    backend('t2', 'n2', '10.255.0.5', { ports: [{ protocol: 'tcp', target: 80, actual: 70_000 }] }),
-    { ...backend('t3', 'n2', '10.255.0.6'), node: 'stranger' },
+    backend('t1 ; flush ruleset', 'n2', '10.255.0.5'),
+    backend('t2', 'n2', '10.255.0.06'),
+    backend('t3', 'n2', '10.255.0.7', { ports: [{ protocol: 'tcp', target: 80, actual: 70_000 }] }),
+    { ...backend('t4', 'n2', '10.255.0.8'), node: 'stranger' },
   ]
-  const n1 = machine({ published: [published(hostile)], services: [service(hostile.slice(0, 1))] })
+  const n1 = machine({ published: [published(hostile)], services: [service(hostile.slice(0, 3))] })
   expect(n1.send(packet(client, '10.77.0.1:8000')).with).toBe('tcp reset')
   expect(n1.send(fromTask('appnet', '10.0.1.21', '10.0.1.10:80')).with).toBe('tcp reset')
+})
+
+test('no word of another node reaches nft unchecked', () => {
+  const bad = '} ; flush ruleset'
+  const hostile = (service: string): Partial<Routes> => ({
+    published: [published([backend(bad, 'n2', bad)], { service })],
+    services: [serviceAt(service, bad), serviceAt(service, '10.0.1.10'), serviceAt(service, '010.0.1.10')],
+    tasks: [{ network: 'appnet', task: bad, service, address: bad, backend: backend(bad, 'n3', bad) }],
+  })
+  const made = facts(hostile(bad))
+  const overlay = made.routes.overlay!
+  const networks = overlay.networks.map((network) => ({ ...network, gateway: bad }))
+  const nodes = overlay.nodes.map((node) => ({ ...node, addresses: [bad, '010.77.0.2'] }))
+  const routes = { ...made.routes, overlay: { ...overlay, networks, nodes } }
+  const text = replacement(renderTable({ ...made, routes })).join('\n')
+  expect(text).not.toMatch(/flush|\b0\d+\./)
+
+  function serviceAt(id: string, vip: string) {
+    return service([backend('t1', 'n2', '10.0.1.21')], { service: id, vip })
+  }
 })
 
 test('two services that claim one VIP: the first keeps it', () => {
