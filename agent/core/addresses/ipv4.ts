@@ -39,6 +39,18 @@ export function formatSubnet(subnet: Subnet): string {
   return `${formatAddress(subnet.base)}/${subnet.bits}`
 }
 
+/** Whether a text is an address as every program takes it: without leading zeros. Records of other nodes may hold any text. */
+export function isAddress(text: string): boolean {
+  const number = parseAddress(text)
+  return number !== undefined && formatAddress(number) === text
+}
+
+/** The same for a subnet: without host bits. */
+export function isSubnet(text: string): boolean {
+  const subnet = parseSubnet(text)
+  return subnet !== undefined && formatSubnet(subnet) === text
+}
+
 export function overlap(a: Subnet, b: Subnet): boolean {
   return a.base < b.base + b.size && b.base < a.base + a.size
 }

@@ -4,9 +4,12 @@
  * Pure and sorted like `routes`, of which it is a part on nodes with the linux data plane. Addresses come from task records, which every node holds,
  * and not from endpoints: a task that drains, or is not ready yet, is reached all the same. Nor does the way to a node end with its agent: its kernel
  * goes on, and with it the connections that are open to its tasks or came in through it. Nothing new is sent there, since it is in no table.
+ *
+ * What comes out becomes words for root's programs, so texts of records that are no addresses end here.
  */
 import type { NetworkId, NodeId, TaskId } from '../../../protocol/ids.ts'
 import { ingressNetwork, type TaskValue } from '../../../protocol/model.ts'
+import { isAddress, isSubnet } from '../addresses/ipv4.ts'
 import { conflicts } from '../conflicts.ts'
 import { hasEnded, isLiveTask } from '../live.ts'
 import type { View } from '../view.ts'
@@ -61,7 +64,7 @@ export function overlay(view: View, self: NodeId = view.self): Overlay | undefin
     const isLive = isLiveTask(value, view)
     for (const { network, address } of value.addresses) {
       const key = `${network} ${address}`
-      if (clashing.has(network)) continue
+      if (clashing.has(network) || !isAddress(address)) continue
       const place = { network, address, task: id, node: value.node, isLive }
       const known = places.get(key)
       if (known === undefined || comesBefore(place, known)) places.set(key, place)
@@ -72,6 +75,7 @@ export function overlay(view: View, self: NodeId = view.self): Overlay | undefin
     const network = view.networks.get(id)
     if (network === undefined) return []
     const { subnet, gateway, spec } = network.value
+    if (!isWord(id) || !isSubnet(subnet) || !isAddress(gateway)) return []
     const mtu = Number(spec.Options?.['com.docker.network.driver.mtu'])
     return [
       {
@@ -96,6 +100,10 @@ export function overlay(view: View, self: NodeId = view.self): Overlay | undefin
   }
 }
 
+function isWord(id: NetworkId): boolean {
+  return /^[0-9a-z]{1,40}$/.test(id)
+}
+
 /** Of two that claim one address: the live one. Of two live ones the one that loses it is replaced (addresses/lost.ts). */
 function comesBefore(a: { isLive: boolean; task: TaskId }, b: { isLive: boolean; task: TaskId }): boolean {
   return a.isLive === b.isLive ? a.task < b.task : a.isLive
@@ -110,7 +118,8 @@ function mayRun(task: TaskValue, view: View): boolean {
 function nodes(view: View, self: NodeId): readonly OverlayNode[] {
   const found: OverlayNode[] = []
   for (const [node, member] of view.members) {
-    const { addresses, dataplane } = member.record.value
+    const { dataplane } = member.record.value
+    const addresses = member.record.value.addresses.filter((text) => /^[0-9a-f:.]+$/i.test(text))
     const [address] = addresses
     if (node === self || member.liveness === 'left' || address === undefined) continue
     found.push({ node, address, addresses, dataplane: dataplane === 'linux' ? 'linux' : 'userspace' })

@@ -6,14 +6,22 @@
  */
 import type { NodeId } from '../../../protocol/ids.ts'
 import { ingressNetwork } from '../../../protocol/model.ts'
-import { contains, formatSubnet, overlap, parseAddress, parseSubnet, type Subnet } from '../../core/addresses/ipv4.ts'
+import {
+  contains,
+  isAddress,
+  isSubnet,
+  overlap,
+  parseAddress,
+  parseSubnet,
+  type Subnet,
+} from '../../core/addresses/ipv4.ts'
 import type { Overlay, OverlayNetwork } from '../../core/routes/overlay.ts'
 import type { FirewallInput } from './firewall.ts'
 import { frame, markBase } from './frame.ts'
 import { emptyMemory, type Memory, waysOf } from './memory.ts'
 import { type Chain, device, type Field, keyOf, type NamedSet, type Table } from './model.ts'
 import { bridgeName, nodeMac } from './names.ts'
-import { isAddress, type Way, type WaySet } from './ways.ts'
+import type { Way, WaySet } from './ways.ts'
 
 export interface RenderFacts extends FirewallInput {
   /** Numbers of the nodes through which connections may come (marks.ts). */
@@ -133,7 +141,7 @@ function disjoint(networks: readonly OverlayNetwork[]): readonly OverlayNetwork[
     const subnet = parseSubnet(network.subnet)
     const gateway = parseAddress(network.gateway)
     if (subnet === undefined || gateway === undefined || !contains(subnet, gateway)) continue
-    if (formatSubnet(subnet) !== network.subnet || !isAddress(network.gateway)) continue
+    if (!isSubnet(network.subnet) || !isAddress(network.gateway)) continue
     if (kept.every((other) => !overlap(other.subnet, subnet))) kept.push({ network, subnet })
   }
   return kept.map(({ network }) => network)

@@ -6,7 +6,7 @@
  * would cost the whole table.
  */
 import type { NodeId } from '../../../protocol/ids.ts'
-import { formatAddress, parseAddress } from '../../core/addresses/ipv4.ts'
+import { isAddress } from '../../core/addresses/ipv4.ts'
 import { maglevTable } from '../../core/routes/maglev.ts'
 import { settled } from '../../core/routes/pick.ts'
 import type { Backend, ForwardOptions, PublishedRoute, ServiceRoute, TaskRoute } from '../../core/routes/types.ts'
@@ -151,12 +151,6 @@ function actualPort({ ports }: Backend, protocol: string, target: number): numbe
 
 function realPorts({ ports }: Backend): Backend['ports'] {
   return ports.filter(({ target, actual }) => isPort(target) && isPort(actual))
-}
-
-/** As nft takes it: without leading zeros. */
-export function isAddress(text: string): boolean {
-  const number = parseAddress(text)
-  return number !== undefined && formatAddress(number) === text
 }
 
 /** What a chain may be called. */

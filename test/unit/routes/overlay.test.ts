@@ -71,3 +71,20 @@ test('an address that a task of a dead node still claims is the live one that ha
   expect(seen(tasks, members)?.places.map(({ task }) => task)).toEqual(['a', 'c'])
   expect(seen([...tasks].reverse(), members)?.places.map(({ task }) => task)).toEqual(['a', 'c'])
 })
+
+test('texts of records that are no addresses do not come out: they would become words for programs of root', () => {
+  const bad = '10.0.64.9\nlink delete dev eth0'
+  const tasks = [on('a', 'n1', '10.0.64.1'), on('b', 'n2', bad), on('c', 'n2', '10.0.64.07')]
+  expect(seen(tasks, all)?.places.map(({ task }) => task)).toEqual(['a'])
+  expect(networkWith({ gateway: '10.0.0.1; reboot' })).toEqual([])
+  expect(networkWith({ subnet: '10.0.0.0/16; reboot' })).toEqual([])
+  expect(networkWith({})).toEqual(['net'])
+
+  function networkWith(change: { gateway?: string; subnet?: string }) {
+    const value = { spec: { Name: 'net' }, created, subnet: '10.0.0.0/16', gateway: '10.0.0.1', ...change }
+    const network = { id: 'net', value, version: created, author: { node: 'n1', log: 'l' } }
+    const plain = view({ tasks: tasks.slice(0, 1), members: { n1: 'alive' } })
+    Object.assign(plain.members.get('n1')!.record.value, { dataplane: 'linux', addresses: ['192.0.2.1'] })
+    return overlay({ ...plain, networks: new Map([['net', network]]) })?.networks.map(({ id }) => id)
+  }
+})
