@@ -140,7 +140,7 @@ function broken(message: object, random: Chance): Uint8Array {
     return Uint8Array.from({ length: 1 + Math.floor(random() ** 4 * 60_000) }, (_, i) => (i === 0 ? 1 : 0x91))
   // A list, a map and a text that announce more than there is.
   if (turn < 0.9) return Uint8Array.from([1, pickOf([0xdd, 0xdf, 0xdb, 0xc6], random), 255, 255, 255, 255, 1])
-  if (turn < 0.95) return encode({ ...message, extra: mark.repeat(Math.floor(random() ** 6 * 6_000)) })
+  if (turn < 0.95) return encode({ ...message, extra: mark.repeat(Math.floor(random() ** 6 * 1_500)) })
   return noise(random, 3_000)
 }
 
@@ -149,7 +149,7 @@ let numbers = 1
 /** Records that are refused for two reasons at least, so that no bend makes one acceptable. */
 function batch(random: Chance): object {
   const records = Array.from({ length: 1 + Math.floor(random() * 4) }, () => inventedRecord(random))
-  return { scope: pickOf(['cluster', 'cluster', 'network/ingress', `network/${mark}`], random), records }
+  return { scope: pickOf(['cluster', 'cluster', 'network/ingress', 'network/invented'], random), records }
 }
 
 /** 10 years ahead of every clock. */
@@ -160,10 +160,10 @@ function inventedRecord(random: Chance): readonly unknown[] {
   const kind = pickOf(Object.keys(values), random)
   const value = values[kind]
   const stamp = [Date.now() + aheadMs, 0, nodeId] as const
-  return [kind, `${mark}-${kind}`, value, ...stamp, nodeId, 'insider', ++numbers]
+  return [kind, `invented ${kind}`, value, ...stamp, nodeId, 'insider', ++numbers]
 }
 
-const version = { ms: 1, counter: 0, node: mark }
+const version = { ms: 1, counter: 0, node: 'invented' }
 /** Nearly right, each with something that its schema or its owner forbids. */
 const values: Readonly<Record<string, unknown>> = {
   service: {
@@ -171,18 +171,18 @@ const values: Readonly<Record<string, unknown>> = {
     created: version,
     ancestors: [],
     generation: -1,
-    vips: [{ network: mark, address: mark }],
+    vips: [{ network: 'invented', address: 'invented' }],
     ports: [{ protocol: 'tcp', target: 80, published: 99_999, mode: 'ingress' }],
     updatedMs: 1,
   },
   task: {
-    service: mark,
+    service: 'invented',
     slot: '1',
-    node: `${mark}-another`,
-    boot: mark,
+    node: 'another',
+    boot: 'invented',
     created: version,
     generation: 0,
-    template: mark,
+    template: 'invented',
     image: mark,
     state: taskStates[7],
     stateMs: 1,
@@ -190,35 +190,58 @@ const values: Readonly<Record<string, unknown>> = {
     addresses: [],
     ports: [],
   },
-  endpoint: { service: mark, slot: '1', node: `${mark}-another`, aliases: [mark], hostname: mark, ready: true },
-  member: { name: mark, peerId: mark, presence: 'up', listen: [mark], mesh: [], addresses: [mark], networks: [mark] },
+  endpoint: { service: 'invented', slot: '1', node: 'another', aliases: [mark], hostname: mark, ready: true },
+  member: {
+    name: mark,
+    peerId: mark,
+    presence: 'up',
+    listen: [mark],
+    mesh: [],
+    addresses: [mark],
+    networks: ['invented'],
+  },
   node: { spec: { Name: mark, Role: mark, Availability: 'drain', Labels: { [mark]: mark } }, created: -1 },
   network: { spec: { Name: mark }, created: version, subnet: mark, gateway: 7 },
   token: { hash: mark, created: version, expiresMs: -5 },
   removal: { by: mark, atMs: 1, signature: mark },
   settings: { name: mark, created: mark, addressPool: mark },
-  [mark]: { of: 'a kind from the future' },
+  invented: { of: 'a kind from the future' },
 }
 
 const claims = () => [
-  { node: mark, says: 'dead', incarnation: 7, by: insider.identity.nodeId, cause: 'refused', confirmedBy: [mark] },
-  { node: insider.identity.nodeId, says: 'alive', incarnation: 1, by: mark, cause: '', run: mark, confirmedBy: [] },
+  {
+    node: 'invented',
+    says: 'dead',
+    incarnation: 7,
+    by: insider.identity.nodeId,
+    cause: 'refused',
+    confirmedBy: ['invented'],
+  },
+  {
+    node: insider.identity.nodeId,
+    says: 'alive',
+    incarnation: 1,
+    by: 'invented',
+    cause: '',
+    run: 'invented',
+    confirmedBy: [],
+  },
 ]
 
 const dots = () => [[insider.identity.nodeId, 'insider', [1, 1]]]
 
 /** Questions of the right form, by kind. */
 const questions: Readonly<Record<string, (random: Chance) => object>> = {
-  [requestKinds.digest]: () => ({ scopes: [['cluster', [[mark, mark, [], [1, 5]]]]], reseed: [] }),
+  [requestKinds.digest]: () => ({ scopes: [['cluster', [['invented', 'invented', [], [1, 5]]]]], reseed: [] }),
   [requestKinds.pull]: () => ({ scope: 'cluster', wants: dots() }),
   [requestKinds.push]: (random) => ({ ...batch(random), covered: dots(), durable: random() < 0.05 }),
   'swim/probe': () => ({ about: claims() }),
-  'swim/probe-for': () => ({ node: mark }),
-  'swim/refused': () => ({ node: mark }),
+  'swim/probe-for': () => ({ node: 'invented' }),
+  'swim/refused': () => ({ node: 'invented' }),
   'swim/table': () => ({ about: claims() }),
-  drain: () => ({ task: mark }),
+  drain: () => ({ task: 'invented' }),
   program: () => ({ image: mark }),
-  [mark]: () => ({ any: mark }),
+  invented: () => ({ any: mark }),
 }
 const kinds = [...Object.keys(questions), requestKinds.push, requestKinds.push, requestKinds.digest, requestKinds.pull]
 
@@ -242,7 +265,7 @@ function sequence(random: Chance): Sequence {
 
 function target(random: Chance): Uint8Array {
   const { attacked, tasks } = victims
-  const task = random() < 0.7 ? (tasks.find(({ node }) => node === attacked.name)?.id ?? '') : mark
+  const task = random() < 0.7 ? (tasks.find(({ node }) => node === attacked.name)?.id ?? '') : 'invented'
   const here = { host: '127.0.0.1', port: 7 }
   const good = encodeTarget(
     random() < 0.2
@@ -269,7 +292,7 @@ function goodFrame(flow: number, random: Chance): Uint8Array {
   return frame(turn < 0.9 ? frameTypes.ping : frameTypes.pong, 0, new Uint8Array(0))
 }
 
-const request = `GET /${mark} HTTP/1.1\r\nHost: x\r\n\r\n`
+const request = 'GET /invented HTTP/1.1\r\nHost: x\r\n\r\n'
 
 function wrongFrame(opened: readonly number[], random: Chance): Uint8Array {
   const flow = random() < 0.7 ? pickOf(opened, random) : Math.floor(random() * 2 ** 32)
