@@ -7,10 +7,11 @@
 import type { NodeId } from '../../../protocol/ids.ts'
 import { lostAddresses } from '../addresses/lost.ts'
 import { updateTurn } from '../update/turn.ts'
+import type { Wanted } from '../wanted.ts'
 import { type Applicant, type Cluster, choose, seat } from './choose.ts'
 import type { SlotPlan } from './place.ts'
 import { restartGate } from './restart.ts'
-import type { Task } from './slots.ts'
+import type { SlotState, Task } from './slots.ts'
 
 /** Third pass of place(): the plans of one service, with at most one more replacement begun. */
 export function replaceOutdated(cluster: Cluster, who: Applicant, plans: readonly SlotPlan[]): readonly SlotPlan[] {
@@ -20,7 +21,9 @@ export function replaceOutdated(cluster: Cluster, who: Applicant, plans: readonl
       slot: plan.slot,
       outdated: plan.leave === undefined && isOutdated(cluster, who, state?.holder),
       holder: holderState(state?.holder),
-      awaited: plan.leave !== undefined || (plan.task === undefined && plan.node !== undefined),
+      awaited:
+        plan.leave !== undefined ||
+        (plan.task === undefined && (plan.node !== undefined || isLostToUpdate(who.wanted, state))),
       takeover: state?.takeover !== undefined,
     }
   })
@@ -70,18 +73,39 @@ export function takeOver(
 }
 
 function replaceOne(cluster: Cluster, who: Applicant, plan: SlotPlan): SlotPlan {
-  const holder = who.states.get(plan.slot)?.holder
-  if (holder === undefined) return plan
+  const state = who.states.get(plan.slot)
+  const holder = state?.holder
+  if (state === undefined || holder === undefined) return plan
   const outdated = holder.value.template !== who.wanted.template
   const beside =
     !outdated || who.wanted.updateOrder === 'start-first' ? takeOver(cluster, who, plan, undefined) : undefined
   const leave = outdated ? 'it is updated' : 'its address belongs to an earlier task'
+  // Nowhere does a task of the present template come up: the old one serves on until one does.
+  if (beside === undefined && who.wanted.updateOrder === 'start-first' && isVain(who.wanted, state.records))
+    return { ...plan, why: 'its replacement is awaited' }
   return beside ?? { ...plan, node: undefined, leave, why: leave }
 }
 
 function isOutdated(cluster: Cluster, who: Applicant, holder: Task | undefined): boolean {
   if (holder === undefined) return false
   return holder.value.template !== who.wanted.template || lostAddresses(cluster.view).has(holder.id)
+}
+
+/**
+ * Its task stopped for the present template, of which no task came to run: the next slot would be lost the same way. A slot that no task ever left
+ * on purpose was empty before, and says nothing of the update.
+ */
+function isLostToUpdate(asked: Wanted, state: SlotState | undefined): boolean {
+  const records = state?.records ?? []
+  const left = records.some(({ value }) => value.state === 'shutdown' && value.template !== asked.template)
+  return left && isVain(asked, records)
+}
+
+/** The present template was tried in this slot and did not come up, or failed since. */
+function isVain({ template }: Wanted, records: readonly Task[]): boolean {
+  return records.some(
+    ({ value }) => value.template === template && (value.state === 'rejected' || value.state === 'failed'),
+  )
 }
 
 function holderState(holder: Task | undefined): 'none' | 'starting' | 'running' {

@@ -2,7 +2,8 @@
  * Whose turn it is in an update: one slot after another, each healthy before the next (issue 2, item 4).
  *
  * A pure reading of the slots, so nobody drives an update and none is lost with a node. A slot that does not run goes first, for the
- * update may be its cure; while any slot is on its way, no other starts. A slot that fits nowhere holds up nobody.
+ * update may be its cure; while any slot is on its way, no other starts. A slot that fits nowhere holds up nobody, but one that
+ * the update itself emptied in vain holds up all: a service must not go down slot by slot for a program that is not there.
  */
 import type { Slot } from '../../../protocol/ids.ts'
 import { compareSlots } from '../placement/order.ts'
@@ -13,7 +14,7 @@ export interface SlotProgress {
   readonly outdated: boolean
   /** 'running' is healthy; 'starting' is everything before. */
   readonly holder: 'none' | 'starting' | 'running'
-  /** Without a holder, and a task is about to come: neither ended for good nor without a suitable node. */
+  /** Without a holder, and a task is to come: neither ended for good nor without a suitable node from the start. */
   readonly awaited: boolean
   /** A takeover is under way. */
   readonly takeover: boolean

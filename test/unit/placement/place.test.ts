@@ -121,6 +121,42 @@ test.for<[string, Member, string]>([
   expect(plan).toMatchObject({ node: undefined, why })
 })
 
+const rejected = { state: 'rejected', retryAtMs: 5_000, error: 'program not found: nosuch' } as const
+
+test('an update to what runs nowhere stops at its first slot, and the others serve on', () => {
+  const web = service('web', { replicas: 2, generation: 2 })
+  const [only] = nodes(1) as [Member]
+  const old = task('web-2-1', web, { slot: '2', node: 'n1', template: 'old' })
+  const left = task('web-1-1', web, { slot: '1', node: 'n1', template: 'old', state: 'shutdown' })
+  const tried = task('web-1-2', web, { slot: '1', node: 'n1', created: at(2), ...rejected })
+  const plans = place(view({ members: [only], services: [web], tasks: [left, tried, old] }), 10).services.get('web')
+  expect(plans).toMatchObject([
+    { slot: '1', node: undefined },
+    { slot: '2', task: 'web-2-1', node: 'n1', leave: undefined },
+  ])
+})
+
+test('a slot that was empty before the update holds up nobody', () => {
+  const web = service('web', { replicas: 2, generation: 2 })
+  const [only] = nodes(1) as [Member]
+  const old = task('web-2-1', web, { slot: '2', node: 'n1', template: 'old' })
+  const tried = task('web-1-2', web, { slot: '1', node: 'n1', created: at(2), ...rejected })
+  const plans = place(view({ members: [only], services: [web], tasks: [tried, old] }), 10).services.get('web')
+  expect(plans).toMatchObject([
+    { slot: '1', node: undefined },
+    { slot: '2', leave: 'it is updated' },
+  ])
+})
+
+test('a start-first update to what runs nowhere keeps every old task', () => {
+  const web = service('web', { replicas: 1, generation: 2, order: 'start-first' })
+  const [only] = nodes(1) as [Member]
+  const old = task('web-1-1', web, { slot: '1', node: 'n1', template: 'old' })
+  const tried = task('web-1-2', web, { slot: '1', node: 'n1', created: at(2), replaces: 'web-1-1', ...rejected })
+  const plans = place(view({ members: [only], services: [web], tasks: [tried, old] }), 10).services.get('web')
+  expect(plans).toMatchObject([{ slot: '1', task: 'web-1-1', node: 'n1', leave: undefined }])
+})
+
 test('max replicas per node leaves the rest pending until a node joins', () => {
   const services = [service('web', { replicas: 5, template: { Placement: { MaxReplicas: 2 } } })]
   const two = place(view({ members: nodes(2), services }), 0)
