@@ -178,6 +178,8 @@ export const taskSchema = z.looseObject({
   drainMissing: z.array(id).max(few).optional(),
   /** Its node drains and stops it: it holds its slot no more, and is desired to be shut down. */
   stopping: z.boolean().optional(),
+  /** Claimed in a slot that an update had emptied: while it does not come up, no further slot is emptied (core/update/lost.ts). */
+  updates: z.boolean().optional(),
   /** Its node offers it to this node, which may start a task that `replaces` it (rebalance). */
   moveTo: id.optional(),
 })

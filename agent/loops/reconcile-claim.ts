@@ -6,6 +6,8 @@
 import { idFromBytes, type NetworkId, type ServiceId, type Slot, type TaskId } from '../../protocol/ids.ts'
 import { ingressNetwork, type TaskValue } from '../../protocol/model.ts'
 import { chooseTaskAddress } from '../core/addresses/task.ts'
+import type { Task } from '../core/placement/slots.ts'
+import { followsUpdate } from '../core/update/lost.ts'
 import type { View } from '../core/view.ts'
 import { type Wanted, wanted } from '../core/wanted.ts'
 import { announce, type ReconcileParts } from './reconcile-parts.ts'
@@ -41,6 +43,7 @@ export function claimSlot(parts: ReconcileParts, claim: Claim): void {
     stateMs: clock.wall(),
     message: 'claimed',
     ...(claim.replaces === undefined ? {} : { replaces: claim.replaces }),
+    ...(followsUpdate(recordsOf(view, claim), asked.template) ? { updates: true } : {}),
     addresses: addresses.flatMap(({ network, address }) => (address === undefined ? [] : [{ network, address }])),
     ports: [],
   }
@@ -53,6 +56,11 @@ export function claimSlot(parts: ReconcileParts, claim: Claim): void {
   const error = `network "${name}" has no free address`
   writer.put({ scope: 'cluster', kind: 'task', id, value: { ...value, ...rejection(parts, value, error) } })
   announce(parts, id, 'rejected', `rejected: ${error}`)
+}
+
+function recordsOf(view: View, { service, slot }: Claim): readonly Task[] {
+  const tasks = [...(view.tasksByService.get(service) ?? [])].flatMap((id) => view.tasks.get(id) ?? [])
+  return tasks.filter(({ value }) => value.slot === slot)
 }
 
 /** 5 s, Docker's restart delay, doubled with each rejection in a row. */

@@ -6,12 +6,12 @@
  */
 import type { NodeId } from '../../../protocol/ids.ts'
 import { lostAddresses } from '../addresses/lost.ts'
+import { isLostToUpdate, isVain } from '../update/lost.ts'
 import { updateTurn } from '../update/turn.ts'
-import type { Wanted } from '../wanted.ts'
 import { type Applicant, type Cluster, choose, seat } from './choose.ts'
 import type { SlotPlan } from './place.ts'
 import { restartGate } from './restart.ts'
-import type { SlotState, Task } from './slots.ts'
+import type { Task } from './slots.ts'
 
 /** Third pass of place(): the plans of one service, with at most one more replacement begun. */
 export function replaceOutdated(cluster: Cluster, who: Applicant, plans: readonly SlotPlan[]): readonly SlotPlan[] {
@@ -23,7 +23,8 @@ export function replaceOutdated(cluster: Cluster, who: Applicant, plans: readonl
       holder: holderState(state?.holder),
       awaited:
         plan.leave !== undefined ||
-        (plan.task === undefined && (plan.node !== undefined || isLostToUpdate(who.wanted, state))),
+        (plan.task === undefined &&
+          (plan.node !== undefined || isLostToUpdate(state?.records ?? [], who.wanted.template))),
       takeover: state?.takeover !== undefined,
     }
   })
@@ -81,7 +82,11 @@ function replaceOne(cluster: Cluster, who: Applicant, plan: SlotPlan): SlotPlan 
     !outdated || who.wanted.updateOrder === 'start-first' ? takeOver(cluster, who, plan, undefined) : undefined
   const leave = outdated ? 'it is updated' : 'its address belongs to an earlier task'
   // Nowhere does a task of the present template come up: the old one serves on until one does.
-  if (beside === undefined && who.wanted.updateOrder === 'start-first' && isVain(who.wanted, state.records))
+  if (
+    beside === undefined &&
+    who.wanted.updateOrder === 'start-first' &&
+    state.records.some(({ value }) => isVain(value, who.wanted.template))
+  )
     return { ...plan, why: 'its replacement is awaited' }
   return beside ?? { ...plan, node: undefined, leave, why: leave }
 }
@@ -89,23 +94,6 @@ function replaceOne(cluster: Cluster, who: Applicant, plan: SlotPlan): SlotPlan 
 function isOutdated(cluster: Cluster, who: Applicant, holder: Task | undefined): boolean {
   if (holder === undefined) return false
   return holder.value.template !== who.wanted.template || lostAddresses(cluster.view).has(holder.id)
-}
-
-/**
- * Its task stopped for the present template, of which no task came to run: the next slot would be lost the same way. A slot that no task ever left
- * on purpose was empty before, and says nothing of the update.
- */
-function isLostToUpdate(asked: Wanted, state: SlotState | undefined): boolean {
-  const records = state?.records ?? []
-  const left = records.some(({ value }) => value.state === 'shutdown' && value.template !== asked.template)
-  return left && isVain(asked, records)
-}
-
-/** The present template was tried in this slot and did not come up, or failed since. */
-function isVain({ template }: Wanted, records: readonly Task[]): boolean {
-  return records.some(
-    ({ value }) => value.template === template && (value.state === 'rejected' || value.state === 'failed'),
-  )
 }
 
 function holderState(holder: Task | undefined): 'none' | 'starting' | 'running' {

@@ -127,9 +127,8 @@ test('an update to what runs nowhere stops at its first slot, and the others ser
   const web = service('web', { replicas: 2, generation: 2 })
   const [only] = nodes(1) as [Member]
   const old = task('web-2-1', web, { slot: '2', node: 'n1', template: 'old' })
-  const left = task('web-1-1', web, { slot: '1', node: 'n1', template: 'old', state: 'shutdown' })
-  const tried = task('web-1-2', web, { slot: '1', node: 'n1', created: at(2), ...rejected })
-  const plans = place(view({ members: [only], services: [web], tasks: [left, tried, old] }), 10).services.get('web')
+  const tried = task('web-1-2', web, { slot: '1', node: 'n1', created: at(2), updates: true, ...rejected })
+  const plans = place(view({ members: [only], services: [web], tasks: [tried, old] }), 10).services.get('web')
   expect(plans).toMatchObject([
     { slot: '1', node: undefined },
     { slot: '2', task: 'web-2-1', node: 'n1', leave: undefined },
