@@ -119,12 +119,9 @@ class Linux implements LinuxDataplane {
   }
 
   async detach(task: TaskId): Promise<void> {
-    const { devices, forwarding } = this.options
-    await forwarding.detach(task)
     this.locals.delete(task)
     this.ports.release(task)
-    rmSync(this.resolvFile(task), { force: true })
-    await devices.removeTask(task)
+    await this.remove(task)
     await this.program()
   }
 
@@ -177,13 +174,20 @@ class Linux implements LinuxDataplane {
     if (this.locals.size === 0) await clear()
   }
 
+  /** The namespace last: it tells the next run of the agent that there is something to remove. */
+  private async remove(task: TaskId): Promise<void> {
+    await this.options.forwarding.detach(task)
+    rmSync(this.resolvFile(task), { force: true })
+    await this.options.devices.removeTask(task)
+  }
+
   /** What an earlier run made for tasks that ended meanwhile. One whose record still says that it runs may be adopted yet. */
   private async sweep({ places }: Overlay): Promise<void> {
     const { devices, self } = this.options
     const strays = devices.known().filter((task) => !this.locals.has(task))
     if (strays.length === 0) return
     const live = new Set(places.filter(({ node }) => node === self).map(({ task }) => task))
-    for (const task of strays) if (!live.has(task)) await devices.removeTask(task)
+    for (const task of strays) if (!live.has(task)) await this.remove(task)
   }
 
   private overlayOf(request: AttachRequest): Overlay {

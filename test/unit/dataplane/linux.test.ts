@@ -1,5 +1,5 @@
 // The linux data plane as a whole, over devices and a firewall that only write down what they are told.
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
@@ -193,10 +193,14 @@ const links = (task: string): TaskLinks => ({
 })
 
 test('what an earlier run made goes, unless its task may be adopted yet', async () => {
-  for (const task of ['gone', 'lives']) made.set(task, links(task))
+  for (const task of ['gone', 'lives']) {
+    made.set(task, links(task))
+    writeFileSync(join(dir, `${task}.resolv`), '')
+  }
   const places = [{ network: 'net', address: '10.9.64.2', task: 'lives', node: 'n1' }]
   await plane.apply({ ...routes, overlay: { ...overlay, places } })
   expect([...made.keys()]).toEqual(['lives'])
+  expect(readdirSync(dir)).toEqual(['lives.resolv'])
 })
 
 test('an agent that ends leaves its tasks connected, and nothing when it has none', async () => {
