@@ -6,8 +6,8 @@ import { tell } from './tell.ts'
 
 test.each(sampleSeeds)(
   'a cluster keeps its promises through the faults of seed $seed',
-  async ({ seed, minutes }) => {
-    const result = await runSeed({ seed, minutes })
+  async (sample) => {
+    const result = await runSeed(sample)
     expect(result.kind, tell(result, 0)).toBe('kept')
   },
   120_000,

@@ -48,11 +48,14 @@ const [deadBoundMs, backSoonBoundMs] = [15_000, 45_000]
 
 /** Nodes that are well themselves send no flow to one that has been gone for longer than the bound. */
 export function deadAreNotUsed({ cluster, truth }: Watched): Checker {
+  /** When each machine last went with the words that it would be back soon. */
+  const announced = new Map<Machine, number>()
   return {
     promise: 'no endpoint of a dead node resolves beyond the bound',
     always() {
       const now = cluster.world.time.now()
-      const gone = cluster.machines.filter((machine) => isGone(machine, now))
+      for (const machine of cluster.machines) noteWords(machine)
+      const gone = cluster.machines.filter((machine) => now - (truth.downSince(machine) ?? now) > deadBoundMs)
       if (gone.length === 0) return undefined
       for (const agent of cluster.taking()) {
         const since = truth.soundSince(agent.machine)
@@ -66,6 +69,7 @@ export function deadAreNotUsed({ cluster, truth }: Watched): Checker {
         for (const machine of gone) {
           const self = cluster.world.agents.get(machine.index)?.self
           if (self === undefined || !used.has(self) || machineOf(cluster, self) !== machine) continue
+          if (mayBeAwaited(machine, { now, since })) continue
           const seconds = Math.round((now - (truth.downSince(machine) ?? now)) / 1000)
           return finding(`${agent.machine.name} still forwards to ${machine.name}, gone for ${seconds} s`, [
             agent.machine,
@@ -77,10 +81,15 @@ export function deadAreNotUsed({ cluster, truth }: Watched): Checker {
     },
   }
 
-  function isGone(machine: Machine, now: number): boolean {
-    const since = truth.downSince(machine)
-    const agent = cluster.world.agents.get(machine.index)
-    if (since === undefined || agent === undefined) return false
-    return now - since > (agent.saidBackSoon ? backSoonBoundMs : deadBoundMs)
+  function noteWords(machine: Machine): void {
+    const downMs = truth.downSince(machine)
+    if (downMs !== undefined && cluster.world.agents.get(machine.index)?.saidBackSoon) announced.set(machine, downMs)
+  }
+
+  /** Who stood still when the machine came back and went again knows of its words only, and counts from when it stood up. */
+  function mayBeAwaited(machine: Machine, at: { readonly now: number; readonly since: number }): boolean {
+    const atMs = announced.get(machine)
+    if (atMs === undefined || at.now - atMs > 2 * backSoonBoundMs) return false
+    return at.now - Math.max(atMs, at.since) <= backSoonBoundMs
   }
 }
