@@ -16,7 +16,7 @@ import { createContext } from './start/context.ts'
 import { type Edges, type Outside, openEdges } from './start/edges.ts'
 import { createEndingDesk, type EndingDesk } from './start/ending.ts'
 import { greeting } from './start/greet.ts'
-import { admit, type Origin, originOf } from './start/join.ts'
+import { admit, firstWord, type Origin, originOf } from './start/join.ts'
 import { type Belonging, lockDirectory, readBelonging, writeBelonging } from './start/place.ts'
 import { joinAddress, meshAddresses } from './start/reach.ts'
 import { agentVersion, selfFacts } from './start/self.ts'
@@ -178,6 +178,7 @@ async function takePart(parts: Parts, { node, control }: Opened, belonging: Belo
   })
   const serving = await serve(config, context, edges.mesh)
   const first = origin.isFounder ? await context.tokens.issue(firstTokenMs) : undefined
+  if (node.view.members.size > 1) await firstWord(control, () => ending.isDecided(), outside.clock)
   // One that was removed meanwhile takes part only to stop its tasks: it greets nobody.
   if (ending.isDecided()) return serving
   parts.io.out.write(

@@ -7,6 +7,7 @@ import type { Libp2pTransport } from '../transport/transport.ts'
 import { foundCluster } from '../trust/certificate.ts'
 import type { Identity } from '../trust/identity.ts'
 import { parseToken, type Token } from '../trust/token.ts'
+import type { Clock } from '../world.ts'
 import type { Belonging } from './place.ts'
 
 /** What is known before anybody was asked. */
@@ -80,4 +81,24 @@ export async function admit(control: Libp2pTransport, asked: Admitting): Promise
   if (joined !== undefined) return { cluster, certificate: joined.certificate }
   joining?.stop()
   return undefined
+}
+
+/** 1 s: a member that answers at all has said by then who it takes this node for. */
+const firstWordMs = 1_000
+const lookMs = 20
+
+/**
+ * Resolves when a member has taken this node for one of its own, or the node's end is decided, or nobody said a word: before that it would be greeted
+ * as a member although the others may have removed it while it was down.
+ */
+export async function firstWord(
+  control: Pick<Libp2pTransport, 'connected'>,
+  isDecided: () => boolean,
+  clock: Clock,
+): Promise<void> {
+  const untilMs = clock.now() + firstWordMs
+  while (control.connected().length === 0 && !isDecided() && clock.now() < untilMs)
+    await new Promise<void>((resolve) => {
+      clock.after(lookMs, resolve)
+    })
 }
