@@ -25,7 +25,9 @@ export function signal(pid: number, name: NodeJS.Signals): void {
 /** Whether a process runs; a zombie does not. */
 export function isAlive(pid: number): boolean {
   try {
-    return !/\) [ZX] /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))
+    if (!/\) [ZX] /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))) return true
+    // The first thread may be gone while others still hold its sockets open: descriptors end with the last one.
+    return readdirSync(`/proc/${pid}/task`).length > 1
   } catch {
     return false
   }
