@@ -3,7 +3,6 @@
  */
 import { readFileSync } from 'node:fs'
 import { statfs } from 'node:fs/promises'
-import { setTimeout as pause } from 'node:timers/promises'
 import type { Finding } from '../api/context.ts'
 import type { AgentConfig } from '../config.ts'
 import { nodeName } from '../core/live.ts'
@@ -25,8 +24,8 @@ export interface DoctorOptions {
 const freeBytesMin = 512 * 1024 * 1024
 /** Two descriptors a flow, and 5,000 flows held with room for everything else. */
 const filesMin = 12_000
-/** 2 s: a handshake with a busy machine; `vine doctor` is waited for. */
-const meshMs = 2_000
+/** 5 s: by then a dial that nobody answers has been given up (mesh/dial.ts); `vine doctor` is waited for. */
+const meshMs = 5_000
 /** The API refuses writes beyond 10 s; a tenth of it is worth a word. */
 const clockOffsetMaxMs = 1_000
 
@@ -52,21 +51,16 @@ function published({ node }: DoctorOptions): Finding {
 /** A firewall that lets the control plane through and not the mesh beside it leaves a member alive and its tasks out of reach. */
 async function meshPorts({ node: { view }, mesh }: DoctorOptions): Promise<Finding> {
   const others = [...view.members.values()].filter(({ id, liveness }) => id !== view.self && liveness === 'alive')
-  const tried = await Promise.all(
-    others.map(async ({ id, record }) => {
-      const opened = mesh.openStream(id).then(
-        (stream) => {
-          stream.destroy()
-          return true
-        },
-        () => false,
-      )
-      const answered = await Promise.race([opened, pause(meshMs, false, { ref: false })])
-      const [place] = record.value.mesh
-      return answered || place === undefined ? undefined : { name: nodeName(view, id), ...place }
-    }),
+  const unreached = new Set(
+    await mesh.unreached(
+      others.map(({ id }) => id),
+      meshMs,
+    ),
   )
-  const silent = tried.filter((one) => one !== undefined)
+  const silent = others.flatMap(({ id, record }) => {
+    const [place] = record.value.mesh
+    return place === undefined || !unreached.has(id) ? [] : [{ name: nodeName(view, id), ...place }]
+  })
   const [first] = silent
   if (first === undefined) return { check: 'mesh', ok: true, sentence: 'every member that is up takes connections' }
   const places = silent.map(({ name, host, port }) => `${name} at ${host}:${port}`).join(', ')
