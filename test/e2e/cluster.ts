@@ -182,8 +182,11 @@ export async function tokenOf(agent: Agent): Promise<string> {
   return (await agent.client.post<{ readonly token: string }>('/grapevine/token', {})).token
 }
 
+/** An agent here, or one on a machine of its own. */
+type Looker = Pick<Agent, 'name' | 'client'>
+
 /** Waits until each of `lookers` lists exactly `ready` as Ready. */
-export async function see(lookers: readonly Agent[], ready: readonly Agent[], deadlineMs = 15_000): Promise<void> {
+export async function see(lookers: readonly Looker[], ready: readonly Looker[], deadlineMs = 15_000): Promise<void> {
   const wanted = ready.map(({ name }) => name).sort()
   await until(
     async () => {
@@ -194,7 +197,7 @@ export async function see(lookers: readonly Agent[], ready: readonly Agent[], de
   )
 }
 
-async function readyNodes(agent: Agent): Promise<readonly string[]> {
+async function readyNodes(agent: Looker): Promise<readonly string[]> {
   const nodes =
     await agent.client.get<
       { readonly Description: { readonly Hostname: string }; readonly Status: { readonly State: string } }[]

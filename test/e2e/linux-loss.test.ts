@@ -2,7 +2,8 @@
 import { expect, test } from 'vitest'
 import { until } from '../until.ts'
 import { runs } from './clients.ts'
-import { type Lan, type Machine, seeReady } from './machines.ts'
+import { see } from './cluster.ts'
+import type { Lan, Machine } from './machines.ts'
 import { linuxCluster, taskOf, tellsClient } from './overlay.ts'
 
 test('an agent that is killed leaves its tasks reachable by the kernel; the next adopts them, and what ended meanwhile leaves nothing', async () => {
@@ -22,7 +23,7 @@ test('an agent that is killed leaves its tasks reachable by the kernel; the next
   await asked(lan, n2, (answers) => answers.has('n1') && answers.has('n3'))
   await n2.ok(`kill -KILL ${short.pid}`)
   await n2.start('vine agent --dataplane linux')
-  await seeReady([n1, n2, n3], [n1, n2, n3])
+  await see([n1, n2, n3], [n1, n2, n3])
   const after = await runs([n1, n2, n3], 'web', 3)
   expect(after.filter(({ id }) => before.some((task) => task.id === id)).length).toBeGreaterThanOrEqual(2)
   await asked(lan, n3, (answers) => answers.size === 3)
@@ -82,7 +83,7 @@ test('a cable is pulled and plugged in again: tasks reach each other again by vi
   // On its side the cut machine serves itself.
   await meets(client, ['n3'], 20_000)
   await n3.plug()
-  await seeReady([n1, n2, n3], [n1, n2, n3], 30_000)
+  await see([n1, n2, n3], [n1, n2, n3], 30_000)
   await meets(await taskOf(n3, 'client'), ['n1', 'n2', 'n3'], 15_000)
 })
 

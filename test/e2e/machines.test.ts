@@ -3,7 +3,8 @@ import { expect, test } from 'vitest'
 import { needs } from '../needs.ts'
 import { until } from '../until.ts'
 import { type RunningTask, runs, webProgram } from './clients.ts'
-import { createLan, joinLine, type Machine, outsideAddress, seeReady, startCluster } from './machines.ts'
+import { see } from './cluster.ts'
+import { createLan, joinLine, type Machine, outsideAddress, startCluster } from './machines.ts'
 
 test('agents without flags found a cluster, and join by the printed command, by host:port and by name', async () => {
   const lan = await createLan()
@@ -14,7 +15,7 @@ test('agents without flags found a cluster, and join by the printed command, by 
   await n2.start(pasted)
   await n3.start(`vine agent --join ${n2.address}:7766 --token ${token}`)
   await n4.start(`vine agent --join /dns4/n3/tcp/7766 --token ${token}`)
-  await seeReady([n1, n2, n3, n4], [n1, n2, n3, n4])
+  await see([n1, n2, n3, n4], [n1, n2, n3, n4])
   expect(await n1.ok('vine doctor')).not.toMatch(/^(?!.*: ok)/m)
   // A firewall that lets members meet, and no connection to a task through.
   await n3.ok(
@@ -124,7 +125,7 @@ test('a cable is pulled for 10 s: clients of the others notice nothing, the task
     expect(after.filter(({ atMs, ms }) => atMs > pulledMs + 2_500 && ms > 250).length).toBeLessThanOrEqual(2)
   }
   await n4.plug()
-  await seeReady(machines, machines, 15_000)
+  await see(machines, machines, 15_000)
   const healed = await runs(machines, 'web', 4)
   expect(healed.filter(({ id }) => moved.some((task) => task.id === id)).length).toBeGreaterThanOrEqual(3)
   await until(async () => (await processesEverywhere(machines)) === 4, {
@@ -147,7 +148,7 @@ test('one machine hears another no more, while all the rest do: nothing moves, a
   const sinceMs = Date.now()
   // Longer than suspicion lasts from silence to death.
   await until(() => Date.now() - sinceMs > 7_000, { deadlineMs: 8_000, what: '7 s to pass' })
-  await seeReady(machines, machines, 5_000)
+  await see(machines, machines, 5_000)
   expect((await runs(machines, 'web', 3)).map(({ id }) => id)).toEqual(before.map(({ id }) => id))
   for (const { said } of machines) expect(said()).not.toMatch(/ dead: /)
   await n1.hear()
@@ -170,7 +171,7 @@ test('power fails on a machine: its tasks run elsewhere, and it comes back with 
   const moved = await runsWithout(n3, [n1, n2], 3)
   await n3.powerOn()
   await n3.start()
-  await seeReady(machines, machines)
+  await see(machines, machines)
   expect((await runs(machines, 'web', 3)).map(({ id }) => id)).toEqual(moved.map(({ id }) => id))
   for (const { failuresSince } of clients) expect(failuresSince(offMs)).toEqual([])
 })

@@ -14,7 +14,7 @@ import { type Client, createClient } from '../../agent/cli/client.ts'
 import { needs, needsMachines } from '../needs.ts'
 import { root } from '../tidy/source.ts'
 import { until } from '../until.ts'
-import type { Ran } from './cluster.ts'
+import { type Ran, see } from './cluster.ts'
 import { isAlive, signal } from './processes.ts'
 
 export interface Machine {
@@ -150,7 +150,7 @@ export async function startCluster(machines: readonly Machine[]): Promise<void> 
   await first.start()
   const line = await joinLine(first)
   await Promise.all(others.map((machine) => machine.start(line)))
-  await seeReady(machines, machines)
+  await see(machines, machines)
 }
 
 /** The command that the founder printed, to be pasted. */
@@ -159,31 +159,6 @@ export function joinLine(founder: Machine): Promise<string> {
     deadlineMs: 5_000,
     what: `${founder.name} to print the join command`,
   })
-}
-
-/** Waits until each of `lookers` lists exactly `ready` as Ready. */
-export async function seeReady(lookers: readonly Machine[], ready: readonly Machine[], deadlineMs = 15_000) {
-  const wanted = ready.map(({ name }) => name).sort()
-  await until(
-    async () => {
-      const seen = await Promise.all(lookers.map(readyNodes))
-      return seen.every((names) => names.join() === wanted.join()) || Promise.reject(new Error(JSON.stringify(seen)))
-    },
-    { deadlineMs, everyMs: 50, what: `${lookers.map((l) => l.name)} to list ${wanted} as ready` },
-  )
-}
-
-interface ApiNode {
-  readonly Description: { readonly Hostname: string }
-  readonly Status: { readonly State: string }
-}
-
-async function readyNodes({ client }: Machine): Promise<readonly string[]> {
-  const nodes = await client.get<readonly ApiNode[]>('/nodes')
-  return nodes
-    .filter((node) => node.Status.State === 'ready')
-    .map((node) => node.Description.Hostname)
-    .sort()
 }
 
 interface Held {

@@ -1,7 +1,8 @@
 /** Clusters with the linux data plane, on machines, and what their tasks see from within. */
 import { until } from '../until.ts'
 import { runningTasks } from './clients.ts'
-import { createLan, joinLine, type Lan, type Machine, outsideAddress, seeReady } from './machines.ts'
+import { see } from './cluster.ts'
+import { createLan, joinLine, type Lan, type Machine, outsideAddress } from './machines.ts'
 
 /** Three machines, with the linux data plane but for those named. */
 export async function linuxCluster({ userspace = [] }: { readonly userspace?: readonly string[] } = {}) {
@@ -13,7 +14,7 @@ export async function linuxCluster({ userspace = [] }: { readonly userspace?: re
   await first.start(`vine agent ${flags(first)}`)
   const line = await joinLine(first)
   await Promise.all(others.map((machine) => machine.start(`${line} ${flags(machine)}`)))
-  await seeReady(machines, machines)
+  await see(machines, machines)
   return [lan, ...machines] as readonly [Lan, Machine, Machine, Machine]
 }
 
