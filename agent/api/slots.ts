@@ -3,6 +3,7 @@ import type { TaskId } from '../../protocol/ids.ts'
 import type { ServiceValue } from '../../protocol/model.ts'
 import { place } from '../core/placement/place.ts'
 import { hasFinished } from '../core/placement/restart.ts'
+import { tasksOf } from '../core/placement/slots.ts'
 import type { Stamped, View } from '../core/view.ts'
 import { wanted } from '../core/wanted.ts'
 import { explain, lateStart, type SlotReport } from '../core/why.ts'
@@ -28,7 +29,7 @@ export function slotViews(view: View, service: Stamped<ServiceValue>, nowMs: num
       .services.get(service.id)
       ?.map((plan) => [plan.slot, plan]),
   )
-  const records = [...(view.tasksByService.get(service.id) ?? [])].flatMap((id) => view.tasks.get(id) ?? [])
+  const records = tasksOf(view, service.id)
   return explain(view, service, nowMs).map((report) => {
     const own = records.filter(({ value }) => value.slot === report.slot)
     const finished = report.task === undefined && hasFinished(wanted(service), own, nowMs)

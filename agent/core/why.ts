@@ -8,6 +8,7 @@ import type { ServiceValue, TaskValue } from '../../protocol/model.ts'
 import { hasEnded, nodeName, upMembers } from './live.ts'
 import { compareCreation } from './placement/order.ts'
 import { place, type SlotPlan } from './placement/place.ts'
+import { tasksOf } from './placement/slots.ts'
 import type { Stamped, View } from './view.ts'
 import { wanted } from './wanted.ts'
 
@@ -106,8 +107,9 @@ function sentenceOf(view: View, service: Stamped<ServiceValue>, plan: SlotPlan, 
 }
 
 function lastTask(view: View, service: Stamped<ServiceValue>, slot: Slot): TaskValue | undefined {
-  const records = [...(view.tasksByService.get(service.id) ?? [])].flatMap((id) => view.tasks.get(id) ?? [])
-  return records.filter(({ value }) => value.slot === slot).sort((a, b) => compareCreation(b, a))[0]?.value
+  return tasksOf(view, service.id)
+    .filter(({ value }) => value.slot === slot)
+    .sort((a, b) => compareCreation(b, a))[0]?.value
 }
 
 function holderOf(view: View, plan: SlotPlan): NodeId | undefined {

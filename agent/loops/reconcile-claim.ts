@@ -3,13 +3,12 @@
  *
  * A node that has no address to give says so at once, as a rejection that placement reads.
  */
-import { idFromBytes, type NetworkId, type ServiceId, type Slot, type TaskId } from '../../protocol/ids.ts'
-import { ingressNetwork, type TaskValue } from '../../protocol/model.ts'
-import { chooseTaskAddress } from '../core/addresses/task.ts'
-import type { Task } from '../core/placement/slots.ts'
+import { idFromBytes, type ServiceId, type Slot, type TaskId } from '../../protocol/ids.ts'
+import type { TaskValue } from '../../protocol/model.ts'
+import { chooseTaskAddress, networksToJoin } from '../core/addresses/task.ts'
+import { tasksOf } from '../core/placement/slots.ts'
 import { followsUpdate } from '../core/update/lost.ts'
-import type { View } from '../core/view.ts'
-import { type Wanted, wanted } from '../core/wanted.ts'
+import { wanted } from '../core/wanted.ts'
 import { announce, type ReconcileParts } from './reconcile-parts.ts'
 
 export interface Claim {
@@ -25,7 +24,8 @@ export function claimSlot(parts: ReconcileParts, claim: Claim): void {
   if (service === undefined || member === undefined) return
   const asked = wanted(service)
   const id = idFromBytes(parts.random.bytes(16))
-  const addresses = networksOf(view, asked).map((network) => ({
+  const records = tasksOf(view, claim.service).filter(({ value }) => value.slot === claim.slot)
+  const addresses = networksToJoin(view, asked).map((network) => ({
     network,
     address: chooseTaskAddress(view, network, id),
   }))
@@ -43,7 +43,7 @@ export function claimSlot(parts: ReconcileParts, claim: Claim): void {
     stateMs: clock.wall(),
     message: 'claimed',
     ...(claim.replaces === undefined ? {} : { replaces: claim.replaces }),
-    ...(followsUpdate(recordsOf(view, claim), asked.template) ? { updates: true } : {}),
+    ...(followsUpdate(records, asked.template) ? { updates: true } : {}),
     addresses: addresses.flatMap(({ network, address }) => (address === undefined ? [] : [{ network, address }])),
     ports: [],
   }
@@ -58,11 +58,6 @@ export function claimSlot(parts: ReconcileParts, claim: Claim): void {
   announce(parts, id, 'rejected', `rejected: ${error}`)
 }
 
-function recordsOf(view: View, { service, slot }: Claim): readonly Task[] {
-  const tasks = [...(view.tasksByService.get(service) ?? [])].flatMap((id) => view.tasks.get(id) ?? [])
-  return tasks.filter(({ value }) => value.slot === slot)
-}
-
 /** 5 s, Docker's restart delay, doubled with each rejection in a row. */
 const retryFirstMs = 5_000
 /** 5 min: a cause that lasts longer is found by a person. */
@@ -71,8 +66,8 @@ const retryMaxMs = 5 * 60_000
 /** What to write into a task's record when this node cannot run it. */
 export function rejection(parts: ReconcileParts, task: TaskValue, error: string): Partial<TaskValue> {
   const { view, clock } = parts
-  const before = [...(view.tasksByService.get(task.service) ?? [])]
-    .flatMap((id) => view.tasks.get(id)?.value ?? [])
+  const before = tasksOf(view, task.service)
+    .map(({ value }) => value)
     .filter((t) => t.node === view.self && t.state === 'rejected' && t.template === task.template)
   const nowMs = clock.wall()
   // Several slots given to this node at once are one attempt.
@@ -87,15 +82,4 @@ export function rejection(parts: ReconcileParts, task: TaskValue, error: string)
     attempt,
     retryAtMs: nowMs + waitMs,
   }
-}
-
-/**
- * Its own networks. Where tasks have namespaces of their own ingress too, for what it publishes; and for what has no network at all, which
- * would have no way out otherwise.
- */
-function networksOf(view: View, asked: Wanted): readonly NetworkId[] {
-  const own = [...new Set(asked.networks.map(({ network }) => network))]
-  const hasNamespaces = view.members.get(view.self)?.record.value.dataplane === 'linux'
-  if (!hasNamespaces || !view.networks.has(ingressNetwork)) return own
-  return asked.ports.length > 0 || own.length === 0 ? [...own, ingressNetwork] : own
 }

@@ -17,7 +17,7 @@ import { compareCreation, compareText } from './order.ts'
 import { barredHere } from './partition.ts'
 import { replaceOutdated, takeOver } from './replace.ts'
 import { restartGate } from './restart.ts'
-import { desiredSlots, type SlotState, slotStates } from './slots.ts'
+import { desiredSlots, type SlotState, slotStates, tasksOf } from './slots.ts'
 
 export interface Placement {
   /** In creation order of the services; slots in their order. A service that is not placed is not here. */
@@ -122,8 +122,7 @@ function brokenNetwork(asked: Wanted, view: View, inConflict: ReadonlyMap<string
 
 function apply(cluster: Cluster, asked: Wanted): Applicant {
   const { view } = cluster
-  const tasks = [...(view.tasksByService.get(asked.id) ?? [])].flatMap((id) => view.tasks.get(id) ?? [])
-  tasks.sort((a, b) => compareText(a.id, b.id))
+  const tasks = [...tasksOf(view, asked.id)].sort((a, b) => compareText(a.id, b.id))
   return applicant(cluster, asked, tasks, slotStates(view, tasks))
 }
 

@@ -4,7 +4,7 @@
  * A slot has at most one holder. Others that live in it are a takeover (started to replace the holder, design.md 5), tasks that stop,
  * or duplicates, which yield to the holder. Slot numbers outlive tasks; after a scale-down the numbers left need not be 1..replicas.
  */
-import type { Slot, TaskId } from '../../../protocol/ids.ts'
+import type { ServiceId, Slot, TaskId } from '../../../protocol/ids.ts'
 import type { TaskValue } from '../../../protocol/model.ts'
 import { isLiveTask } from '../live.ts'
 import type { Stamped, View } from '../view.ts'
@@ -21,6 +21,11 @@ export interface SlotState {
   readonly takeover: Task | undefined
   /** A live task that is being stopped. */
   readonly stopping: Task | undefined
+}
+
+/** All records of tasks of a service, live and ended, in no order. */
+export function tasksOf(view: View, service: ServiceId): readonly Task[] {
+  return [...(view.tasksByService.get(service) ?? [])].flatMap((id) => view.tasks.get(id) ?? [])
 }
 
 /** The slots of a service that have any record. */
