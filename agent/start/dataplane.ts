@@ -17,8 +17,7 @@ export const vxlanPort = 4789
 export async function chooseDataplane({ dataplane: { kind, addresses } }: AgentConfig): Promise<Chosen> {
   if (kind === 'userspace') return { kind }
   const { missingForLinux } = await import('../dataplane/linux/probe.ts')
-  const { filteredBridges } = await import('../dataplane/linux/bridge-filter.ts')
-  const reason = unreachable(addresses[0]) ?? (await missingForLinux({ vxlanPort })) ?? filteredBridges()
+  const reason = unreachable(addresses[0]) ?? (await missingForLinux({ vxlanPort }))
   if (reason === undefined) return { kind: 'linux' }
   if (kind === 'auto') return { kind: 'userspace', reason }
   throw fault(

@@ -7,7 +7,7 @@ import { overlayAddressOf, overlayTargetOf } from '../core/names/overlay.ts'
 import { overlay } from '../core/routes/overlay.ts'
 import type { View } from '../core/view.ts'
 import { takenPorts } from '../dataplane/holders.ts'
-import { filteredBridges } from '../dataplane/linux/bridge-filter.ts'
+import { areBridgesFiltered } from '../dataplane/linux/bridge-filter.ts'
 import { createLinuxDataplane, type LinuxDataplane } from '../dataplane/linux/dataplane.ts'
 import { createDevices } from '../dataplane/linux/devices.ts'
 import { createFirewall } from '../dataplane/linux/firewall.ts'
@@ -34,7 +34,9 @@ export async function openLinux({ config, identity, forwarding, outside, view }:
   const self = identity.nodeId
   const { log, clock } = outside
   const mark = markOf(config.node.dataDir)
-  const devices = await createDevices({ self, underlay: addresses[0] ?? '', vxlanPort, mark, clock, log })
+  const underlay = addresses[0] ?? ''
+  const filtered = areBridgesFiltered
+  const devices = await createDevices({ self, underlay, vxlanPort, filtered, mark, clock, log })
   const firewall = await createFirewall({
     clock,
     log,
@@ -46,7 +48,6 @@ export async function openLinux({ config, identity, forwarding, outside, view }:
     firewall,
     forwarding,
     underWay,
-    filteredBridges,
     clear: () => cleanKernel(config.node.dataDir, undefined),
     takenPorts: () => new Set([...takenPorts('udp'), ...takenPorts('tcp')]),
     addresses,

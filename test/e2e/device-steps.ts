@@ -39,7 +39,7 @@ const log: Log = { debug() {}, info() {}, warn: told, error: told }
 let later = 0
 const real = createClock()
 const clock = { ...real, now: () => real.now() + later }
-const devices = await createDevices({ self, underlay, vxlanPort: 4789, mark, clock, log })
+const devices = await createDevices({ self, underlay, vxlanPort: 4789, filtered: () => false, mark, clock, log })
 const runtime = createProcessRuntime({ dir: '/run/runtime', clock, log })
 for (const step of steps) {
   const answer = await take(step).catch((error) => ({ failed: reasonOf(error) }))

@@ -6,7 +6,7 @@
 import { mkdirSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { text } from 'node:stream/consumers'
-import { filteredBridges } from '../../agent/dataplane/linux/bridge-filter.ts'
+import { areBridgesFiltered } from '../../agent/dataplane/linux/bridge-filter.ts'
 import { createDevices, type TaskLinks } from '../../agent/dataplane/linux/devices.ts'
 import { createFirewall, type FirewallInput } from '../../agent/dataplane/linux/firewall.ts'
 import { reasonOf } from '../../agent/fault.ts'
@@ -16,9 +16,8 @@ import type { Log } from '../../agent/world.ts'
 const [self = '', underlay = ''] = process.argv.slice(2)
 const log: Log = { debug() {}, info() {}, warn: tell, error: tell }
 const clock = createClock()
-const filtered = filteredBridges()
-if (filtered !== undefined) throw new Error(filtered)
-const devices = await createDevices({ self, underlay, vxlanPort: 4789, mark: '0badcafe', clock, log })
+const own = { vxlanPort: 4789, filtered: areBridgesFiltered, mark: '0badcafe' }
+const devices = await createDevices({ self, underlay, ...own, clock, log })
 const firewall = await createFirewall({ clock, log, onRestored: () => process.stdout.write('restored\n') })
 const attached = new Map<string, TaskLinks>()
 

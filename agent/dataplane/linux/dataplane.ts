@@ -20,8 +20,6 @@ export interface LinuxOptions {
   readonly devices: Devices
   readonly firewall: Firewall
   readonly forwarding: Contained
-  /** Says why what tasks send to virtual IPs is lost here, as half a sentence; undefined: it is not. */
-  filteredBridges(): string | undefined
   /** How many connections to a task in this namespace have something under way; never rejects. */
   underWay(netns: string): Promise<number>
   /** Removes everything of ours from the kernel. */
@@ -72,7 +70,6 @@ class Linux implements LinuxDataplane {
   private readonly ports = new ResolverPorts()
   private readonly locals = new Map<TaskId, Local>()
   private routes: Routes | undefined
-  private warned: string | undefined
   private running: Promise<void> | undefined
   private next: Promise<void> | undefined
 
@@ -146,7 +143,6 @@ class Linux implements LinuxDataplane {
     const { overlay } = routes
     // Not a member yet: what an earlier run left in the kernel goes on.
     if (overlay === undefined) return await listening
-    this.lookAtBridges()
     const [problems, failed] = await Promise.all([listening, devices.apply(overlay, this.links()), this.program()])
     await this.sweep(overlay)
     return [...problems, ...failed.flatMap((problem) => this.told(problem))]
@@ -242,14 +238,6 @@ class Linux implements LinuxDataplane {
 
   private links(): readonly TaskLinks[] {
     return [...this.locals.values()].map(({ links }) => links).sort((a, b) => (a.task < b.task ? -1 : 1))
-  }
-
-  /** Another program may turn it on at any time. */
-  private lookAtBridges(): void {
-    const reason = this.options.filteredBridges()
-    if (reason !== undefined && reason !== this.warned)
-      this.options.log.warn(`virtual IPs do not work for tasks of this node: ${reason}`)
-    this.warned = reason
   }
 
   /** A network that cannot be made here is told at each service that has a task on it here. */

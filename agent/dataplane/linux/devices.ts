@@ -79,13 +79,17 @@ export async function createDevices(options: DevicesOptions): Promise<Devices> {
   }
 
   async function apply(overlay: Overlay, local: readonly TaskLinks[]): Promise<readonly NetworkProblem[]> {
-    if (state !== undefined && clock.now() - state.readAtMs > trustMs) state = undefined
+    if (state !== undefined && isOutdated(state)) state = undefined
     const first = await settle(overlay, local)
     if (first.refusals.length === 0) return first.problems
     // What was known was wrong: once more, from what is there.
     const second = await settle(overlay, local)
     for (const refusal of second.refusals) log.warn('a forwarding entry was refused', { ...refusal })
     return [...second.problems, ...refusedEntries(second.refusals, overlay)]
+  }
+
+  function isOutdated({ readAtMs, site }: State): boolean {
+    return clock.now() - readAtMs > trustMs || options.filtered() !== site.filtered
   }
 
   async function settle(overlay: Overlay, local: readonly TaskLinks[]) {

@@ -33,12 +33,14 @@ export interface Owner {
   /** This node's address for the others: the near end of tunnels. */
   readonly underlay: string
   readonly vxlanPort: number
+  /** Whether br_netfilter is on and stays on; asked again and again, since another program may turn it on at any time. */
+  readonly filtered: () => boolean
   /** `markOf(data directory)`. */
   readonly mark: string
 }
 
 export async function readState(owner: Owner, clock: Clock): Promise<State> {
-  const { self, underlay, vxlanPort, mark } = owner
+  const { self, underlay, vxlanPort, filtered, mark } = owner
   const group = linkGroup(mark)
   const found = await readKernel(group)
   const ours = [...found.links].filter(([, link]) => link.group === group)
@@ -60,7 +62,10 @@ export async function readState(owner: Owner, clock: Clock): Promise<State> {
     readAtMs: clock.now(),
     found,
     unproven: new Set(bridges),
-    site: { nodeMac: nodeMac(self), underlay, vxlanPort, pathMtu: mtuAt(underlay, found), group, mark },
+    site: {
+      ...{ nodeMac: nodeMac(self), underlay, vxlanPort, group, mark },
+      ...{ pathMtu: mtuAt(underlay, found), filtered: filtered() },
+    },
     networks: new Map(),
     bridges: new Set(bridges),
     tasks: new Map(tasks),

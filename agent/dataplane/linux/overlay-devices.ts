@@ -2,8 +2,8 @@
  * Decides what one network is on this node: a bridge that answers at the network's gateway, and a tunnel to the other nodes as its port; the commands that
  * make and remove them, and the sentence for what stands in their way. Pure.
  *
- * The ports of a bridge are isolated from each other, so that every frame between tasks passes the host, and neither learn nor flood. See
- * ip-link(8), bridge(8).
+ * The ports of a bridge are isolated from each other, so that every frame between tasks passes the host, and neither learn nor flood. Only where
+ * br_netfilter stays on they are not (bridge-filter.ts): frames pass our table all the same, inside the bridge. See ip-link(8), bridge(8).
  */
 import type { NetworkId } from '../../../protocol/ids.ts'
 import { overlap, parseSubnet } from '../../core/addresses/ipv4.ts'
@@ -22,6 +22,8 @@ export interface Site {
   readonly vxlanPort: number
   /** Largest packet that the underlay carries. */
   readonly pathMtu: number
+  /** br_netfilter is on and stays on. */
+  readonly filtered: boolean
   /** The devices' group and the beginning of their alias. */
   readonly group: number
   readonly mark: string
@@ -43,7 +45,7 @@ export interface NetworkDevices {
 export function networkDevices(network: OverlayNetwork, site: Site): NetworkDevices {
   const { id, name, subnet, gateway } = network
   const mtu = mtuOf(network, site)
-  const alias = `grapevine:${site.mark} ${subnet} ${gateway} ${mtu} ${site.nodeMac} ${site.underlay}:${site.vxlanPort}`
+  const alias = `grapevine:${site.mark} ${subnet} ${gateway} ${mtu} ${site.nodeMac} ${site.underlay}:${site.vxlanPort}${site.filtered ? ' filtered' : ''}`
   return { network: id, name, bridge: bridgeName(id), tunnel: tunnelName(id), subnet, gateway, mtu, alias }
 }
 
@@ -52,12 +54,13 @@ export function mtuOf(network: OverlayNetwork, site: Site): number {
   return Math.min(network.mtu ?? Number.POSITIVE_INFINITY, site.pathMtu - tunnelBytes)
 }
 
-/** What a port of one of our bridges is, once it is one. */
-export function portLines(device: string, bridge: string): readonly string[] {
+/** What a port of one of our bridges is, once it is one. `hairpin`: the task that a virtual IP leads to may be the one that asked. */
+export function portLines(device: string, bridge: string, { filtered }: Site): readonly string[] {
+  const between = filtered ? 'isolated off hairpin on' : 'isolated on hairpin off'
   return [
     `link set dev ${device} addrgenmode none`,
     `link set dev ${device} master ${bridge} up`,
-    `link set dev ${device} type bridge_slave isolated on learning off flood off mcast_flood off bcast_flood off`,
+    `link set dev ${device} type bridge_slave ${between} learning off flood off mcast_flood off bcast_flood off`,
   ]
 }
 
@@ -80,12 +83,12 @@ export function makeLines(devices: NetworkDevices, site: Site, there: NetworkThe
     ...(there.bridge ? [] : [`link add name ${bridge} group ${group} address ${nodeMac} mtu ${mtu} ${quiet}`]),
     `link set dev ${bridge} addrgenmode none address ${nodeMac} mtu ${mtu}`,
     `link add name ${tunnel} group ${group} mtu ${mtu} type vxlan ${number} nolearning`,
-    ...portLines(tunnel, bridge),
+    ...portLines(tunnel, bridge, site),
     `link set dev ${bridge} up`,
     `address flush dev ${bridge}`,
     `address add ${gateway}/32 dev ${bridge}`,
     `route replace ${subnet} dev ${bridge} scope link src ${gateway}`,
-    ...there.cables.flatMap((cable) => portLines(cable, bridge)),
+    ...there.cables.flatMap((cable) => portLines(cable, bridge, site)),
     `link set dev ${bridge} alias "${devices.alias}"`,
   ]
 }

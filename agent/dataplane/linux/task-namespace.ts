@@ -73,7 +73,7 @@ function cableLines(cables: readonly Cable[], namespace: string, there: TaskTher
     const cable = cableName(task, network)
     const inside = `name eth${index} mtu ${mtu} address ${taskMac(task, network)} netns ${namespace}`
     const add = `link add name ${cable} group ${site.group} mtu ${mtu} type veth peer ${inside}`
-    return [...(there.hasDevice(cable) ? [] : [add]), ...portLines(cable, bridge)]
+    return [...(there.hasDevice(cable) ? [] : [add]), ...portLines(cable, bridge, site)]
   })
 }
 

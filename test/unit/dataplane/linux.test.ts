@@ -90,7 +90,6 @@ beforeEach(() => {
     firewall,
     forwarding,
     underWay: () => underWay,
-    filteredBridges: () => undefined,
     clear: async () => void made.clear(),
     takenPorts: () => new Set(),
     addresses,

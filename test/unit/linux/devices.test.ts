@@ -27,7 +27,7 @@ import { cableAlias, tasksOf } from '../../../agent/dataplane/linux/task-namespa
 
 const id = fc.stringMatching(/^[0-9a-z]{25}$/)
 const site: Site = {
-  ...{ nodeMac: nodeMac('n1'), underlay: '192.0.2.1', vxlanPort: 4789, pathMtu: 1500 },
+  ...{ nodeMac: nodeMac('n1'), underlay: '192.0.2.1', vxlanPort: 4789, pathMtu: 1500, filtered: false },
   ...{ group: linkGroup('abcd1234'), mark: 'abcd1234' },
 }
 const network = {
