@@ -19,6 +19,7 @@ import {
   endpoint,
   portOf,
 } from './config-values.ts'
+import { vxlanPort } from './core/routes/overlay.ts'
 import { fault } from './fault.ts'
 import { type Preset, presets, type Times } from './presets.ts'
 
@@ -56,6 +57,8 @@ export interface DataplaneConfig {
   readonly kind: (typeof dataplanes)[number]
   /** Addresses on which published ports listen and tasks are reached; the first is told to tasks. Never a wildcard. */
   readonly addresses: readonly string[]
+  /** UDP port of the tunnels between linux nodes. */
+  readonly dataPathPort: number
 }
 
 export interface DnsConfig {
@@ -134,6 +137,7 @@ const keys = new Set([
   'tls-key',
   'metrics',
   'dataplane',
+  'data-path-port',
   'preset',
   'log-level',
 ])
@@ -184,6 +188,7 @@ function build(read: Reader, { env, machine }: ConfigInput): AgentConfig {
       addresses: orElse(addresses, [
         ...new Set([...(machine.routeAddress ? [machine.routeAddress] : []), '127.0.0.1']),
       ]),
+      dataPathPort: read.whole('data-path-port', 1, 65_535) ?? vxlanPort,
     },
     dns: {
       ports: ports === undefined ? [53, 10_053] : [ports],

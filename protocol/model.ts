@@ -60,6 +60,8 @@ export const memberSchema = z.looseObject({
   dataplane: z.string().max(64),
   /** Why it is not the linux data plane, though that was asked for where it can be had. */
   dataplaneReason: shortText.optional(),
+  /** UDP port of its tunnels, on the linux data plane; absent: VXLAN's own. */
+  dataPathPort: portNumber.optional(),
   /** Published ports that it cannot listen on, for `service ps` on every node. */
   problems: z
     .array(z.looseObject({ service: id, sentence: shortText }))

@@ -38,6 +38,7 @@ const agentFlags: readonly OptionDefinition[] = [
     says: 'Who forwards: the kernel (linux, as root), the agent, or the better that can be had (auto; default userspace)',
     choices: ['auto', 'linux', 'userspace'],
   },
+  { flags: '--data-path-port <port>', says: 'UDP port of the networks between linux nodes (VXLAN)', standard: '4789' },
   { flags: '--preset <preset>', says: 'All times together (default lan)', choices: ['local', 'lan', 'wan'] },
   { flags: '--log-level <level>', says: 'What is logged (default info)', choices: ['debug', 'info', 'warn', 'error'] },
   {

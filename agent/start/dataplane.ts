@@ -10,14 +10,12 @@ export interface Chosen {
   readonly reason?: string
 }
 
-/** VXLAN's own (RFC 7348). */
-export const vxlanPort = 4789
-
 /** Throws 'unsupported' where linux was asked for and cannot be. */
-export async function chooseDataplane({ dataplane: { kind, addresses } }: AgentConfig): Promise<Chosen> {
+export async function chooseDataplane({ dataplane }: AgentConfig): Promise<Chosen> {
+  const { kind, addresses, dataPathPort } = dataplane
   if (kind === 'userspace') return { kind }
   const { missingForLinux } = await import('../dataplane/linux/probe.ts')
-  const reason = unreachable(addresses[0]) ?? (await missingForLinux({ vxlanPort }))
+  const reason = unreachable(addresses[0]) ?? (await missingForLinux({ vxlanPort: dataPathPort }))
   if (reason === undefined) return { kind: 'linux' }
   if (kind === 'auto') return { kind: 'userspace', reason }
   throw fault(

@@ -16,7 +16,6 @@ import { underWay } from '../dataplane/linux/under-way.ts'
 import type { UserspaceDataplane } from '../dataplane/userspace/dataplane.ts'
 import type { HostName } from '../dataplane/userspace/hosts-files.ts'
 import type { Identity } from '../trust/identity.ts'
-import { vxlanPort } from './dataplane.ts'
 import type { Outside } from './edges.ts'
 import { cleanKernel } from './leftovers.ts'
 import type { Addresses } from './names.ts'
@@ -30,7 +29,7 @@ export interface LinuxParts {
 }
 
 export async function openLinux({ config, identity, forwarding, outside, view }: LinuxParts): Promise<LinuxDataplane> {
-  const { addresses } = config.dataplane
+  const { addresses, dataPathPort: vxlanPort } = config.dataplane
   const self = identity.nodeId
   const { log, clock } = outside
   const mark = markOf(config.node.dataDir)

@@ -33,6 +33,7 @@ export function selfFacts(config: AgentConfig, identity: Identity, reachable: Re
     runtimes: ['process'],
     dataplane: reachable.dataplane.kind,
     ...(reachable.dataplane.reason === undefined ? {} : { dataplaneReason: reachable.dataplane.reason }),
+    ...(reachable.dataplane.kind === 'linux' ? { dataPathPort: config.dataplane.dataPathPort } : {}),
     certificate: reachable.certificate,
   }
 }

@@ -138,7 +138,13 @@ function routesFor(machines: readonly Machine[], self: Machine, { serving, affin
       ],
       nodes: machines
         .filter((other) => other !== self)
-        .map(({ name, address }) => ({ node: name, address, addresses: [address], dataplane: 'linux' })),
+        .map(({ name, address }) => ({
+          node: name,
+          address,
+          addresses: [address],
+          dataplane: 'linux',
+          dataPathPort: 4789,
+        })),
       places: machines.flatMap((machine) => [
         { network: appnet, address: appAddress(machine), task: idOf(machine.name), node: machine.name },
         { network: 'ingress', address: ingressAddress(machine), task: idOf(machine.name), node: machine.name },

@@ -31,7 +31,13 @@ function overlayOf(
     networks,
     nodes: machines
       .filter(({ name }) => name !== self.name)
-      .map((m) => ({ node: m.name, address: m.address, addresses: [m.address], dataplane: 'linux' })),
+      .map((m) => ({
+        node: m.name,
+        address: m.address,
+        addresses: [m.address],
+        dataplane: 'linux',
+        dataPathPort: 4789,
+      })),
     places: machines.map((m) => ({ network: app, address: address(m), task: task(m), node: m.name })),
   }
 }

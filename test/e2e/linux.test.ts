@@ -3,7 +3,8 @@ import { expect, test } from 'vitest'
 import { needs } from '../needs.ts'
 import { until } from '../until.ts'
 import { runs } from './clients.ts'
-import { createLan, type Machine, outsideAddress } from './machines.ts'
+import { see } from './cluster.ts'
+import { createLan, joinLine, type Machine, outsideAddress } from './machines.ts'
 import { linuxCluster, taskOf, tellsClient } from './overlay.ts'
 
 test("the documents' own example: two tasks behind one name, and a client that takes the two ways described", async () => {
@@ -99,7 +100,7 @@ test('names, both endpoint modes: dnsrr answers with the tasks themselves; who i
 
 test('where the machine is not fit, linux does not start and says why; auto forwards in user space, and node inspect says why', async () => {
   const lan = await createLan()
-  const n1 = await lan.add()
+  const [n1, n2] = [await lan.add(), await lan.add()]
   const said: string[] = []
   n1.begin(`node -e 'require("dgram").createSocket("udp4").bind(4789, () => console.log("bound"))'`, (line) =>
     said.push(line),
@@ -112,6 +113,24 @@ test('where the machine is not fit, linux does not start and says why; auto forw
   const [{ Description }] = JSON.parse(await n1.ok('vine node inspect self'))
   expect(Description.Dataplane).toEqual({ Name: 'userspace', Reason: expect.stringContaining(why) })
   expect(await n1.ok('vine node inspect self --pretty')).toContain(why)
+  // Or it takes another port, which the others hear of.
+  await n1.ok('vine agent stop')
+  await n1.start('vine agent --dataplane linux --data-path-port 4790')
+  await n2.start(`${await joinLine(n1)} --dataplane linux`)
+  await see([n1, n2], [n1, n2])
+  await n1.ok('vine network create -d overlay one')
+  await n1.ok(
+    `vine service create --detach --network one --name api --replicas 2 --replicas-max-per-node 1 --endpoint-mode dnsrr ${tellsClient}`,
+  )
+  await runs([n1, n2], 'api', 2)
+  for (const [here, there] of [
+    [n1, n2],
+    [n2, n1],
+  ] as const) {
+    const task = await taskOf(here, 'api')
+    const [address] = (await runs([n1], 'api', 2)).find(({ node }) => node === there.name)?.addresses ?? []
+    expect(await task.ok(`curl -sS -m 3 http://${address?.split('/')[0]}/`)).toContain(there.name)
+  }
 })
 
 /** Begins to count, in a table of the test's own, the packets that the machine's kernel sends on from a virtual IP to a task. */

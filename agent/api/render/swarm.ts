@@ -37,8 +37,14 @@ function renderCluster(view: View) {
     RootRotationInProgress: false,
     DefaultAddrPool: [settings?.value.addressPool ?? '10.0.0.0/8'],
     SubnetSize: 24,
-    DataPathPort: view.members.get(view.self)?.record.value.mesh[0]?.port ?? 0,
+    DataPathPort: dataPathPort(view),
   }
+}
+
+/** Where traffic between tasks of this node and others arrives: the tunnels' UDP port, in user space that of the mesh. */
+function dataPathPort(view: View): number {
+  const own = view.members.get(view.self)?.record.value
+  return own?.dataPathPort ?? own?.mesh[0]?.port ?? 0
 }
 
 /** Docker's form of the cluster's id. */

@@ -64,6 +64,7 @@ function flagsOf(options: Options): Readonly<Record<string, unknown>> {
     ...one('tlsKey', 'tls-key'),
     ...one('metrics', 'metrics'),
     ...one('dataplane', 'dataplane'),
+    ...one('dataPathPort', 'data-path-port'),
     ...one('preset', 'preset'),
     ...one('logLevel', 'log-level'),
   }

@@ -14,6 +14,9 @@ import { conflicts } from '../conflicts.ts'
 import { hasEnded, isLiveTask } from '../live.ts'
 import type { View } from '../view.ts'
 
+/** VXLAN's own UDP port (RFC 7348). */
+export const vxlanPort = 4789
+
 export interface Overlay {
   /** Networks on which this node runs a task, and ingress. Sorted by id. */
   readonly networks: readonly OverlayNetwork[]
@@ -44,6 +47,8 @@ export interface OverlayNode {
   /** All its own addresses. */
   readonly addresses: readonly string[]
   readonly dataplane: 'linux' | 'userspace'
+  /** UDP port of its tunnels. */
+  readonly dataPathPort: number
 }
 
 export interface Place {
@@ -118,11 +123,11 @@ function mayRun(task: TaskValue, view: View): boolean {
 function nodes(view: View, self: NodeId): readonly OverlayNode[] {
   const found: OverlayNode[] = []
   for (const [node, member] of view.members) {
-    const { dataplane } = member.record.value
+    const { dataplane, dataPathPort = vxlanPort } = member.record.value
     const addresses = member.record.value.addresses.filter((text) => /^[0-9a-f:.]+$/i.test(text))
     const [address] = addresses
     if (node === self || member.liveness === 'left' || address === undefined) continue
-    found.push({ node, address, addresses, dataplane: dataplane === 'linux' ? 'linux' : 'userspace' })
+    found.push({ node, address, addresses, dataplane: dataplane === 'linux' ? 'linux' : 'userspace', dataPathPort })
   }
   return found.sort((a, b) => (a.node < b.node ? -1 : 1))
 }

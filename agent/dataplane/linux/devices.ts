@@ -120,7 +120,9 @@ export async function createDevices(options: DevicesOptions): Promise<Devices> {
 
   async function forward(overlay: Overlay): Promise<readonly Refusal[]> {
     const now = await current()
-    const want = forwardingOf(overlay, { self, tasks: now.tasks.values(), bridges: now.bridges })
+    const want = forwardingOf(overlay, {
+      ...{ self, tasks: now.tasks.values(), bridges: now.bridges, vxlanPort: now.site.vxlanPort },
+    })
     const lines = difference(now.forwarding, want)
     const refusals = [...(await batchAll('ip', lines.ip)), ...(await batchAll('bridge', lines.bridge))]
     if (refusals.length > 0) state = undefined

@@ -12,7 +12,7 @@ import { bridgeName, cableName, nodeMac, taskMac, tunnelName } from './names.ts'
 export interface Forwarding {
   /** `<bridge> <address>` -> the hardware address that its frames go to. */
   readonly neighbours: Map<string, string>
-  /** `<cable or tunnel> <hardware address>` -> the far end's address, or 'here'. */
+  /** `<cable or tunnel> <hardware address>` -> the far end: its address, and ` port <UDP port>` where that is not our own; or 'here'. */
   readonly ports: Map<string, string>
 }
 
@@ -22,11 +22,17 @@ export interface Lines {
   readonly bridge: readonly string[]
 }
 
-/** `bridges`: names of those that are there. `tasks`: those of this node that have their cables. */
-export function forwardingOf(
-  overlay: Overlay,
-  here: { readonly self: NodeId; readonly tasks: Iterable<TaskLinks>; readonly bridges: ReadonlySet<string> },
-): Forwarding {
+export interface ForwardingFacts {
+  readonly self: NodeId
+  /** Those of this node that have their cables. */
+  readonly tasks: Iterable<TaskLinks>
+  /** Names of those that are there. */
+  readonly bridges: ReadonlySet<string>
+  /** UDP port of our own tunnels. */
+  readonly vxlanPort: number
+}
+
+export function forwardingOf(overlay: Overlay, here: ForwardingFacts): Forwarding {
   const neighbours = new Map<string, string>()
   const ports = new Map<string, string>()
   const linux = new Map<NodeId, string>()
@@ -36,9 +42,10 @@ export function forwardingOf(
     if (!here.bridges.has(bridgeName(id))) continue
     bridges.set(id, bridgeName(id))
     const tunnel = tunnelName(id)
-    for (const { node, address } of overlay.nodes) {
+    for (const { node, address, dataPathPort } of overlay.nodes) {
       const mac = linux.get(node)
-      if (mac !== undefined) ports.set(`${tunnel} ${mac}`, address)
+      const end = dataPathPort === here.vxlanPort ? address : `${address} port ${dataPathPort}`
+      if (mac !== undefined) ports.set(`${tunnel} ${mac}`, end)
     }
   }
   for (const { network, address, node } of overlay.places) {

@@ -94,10 +94,10 @@ function link(row: Row): FoundLink {
 /** A tunnel's entry counts only with both its halves; half of one reads as an entry that leads nowhere, and so is set again. */
 function portsIn(rows: readonly Row[], isOurs: (device: string) => boolean): Map<string, string> {
   const [byPort, farEnds] = [new Set<string>(), new Map<string, string>()]
-  for (const { mac, ifname, dst, state, master } of rows) {
+  for (const { mac, ifname, dst, port, state, master } of rows) {
     const key = `${text(ifname)} ${text(mac)}`
     if (!isOurs(text(ifname))) continue
-    if (dst !== undefined) farEnds.set(key, text(dst))
+    if (dst !== undefined) farEnds.set(key, port === undefined ? text(dst) : `${text(dst)} port ${port}`)
     else if (master !== undefined && state === 'static') byPort.add(key)
   }
   const ports = new Map<string, string>()

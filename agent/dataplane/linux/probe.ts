@@ -15,7 +15,7 @@ export async function missingForLinux(options: { readonly vxlanPort: number }): 
   const holder = holderOf('udp', '::', options.vxlanPort)
   if (holder !== undefined) {
     const { program, pid } = holder
-    return `UDP port ${options.vxlanPort}, which VXLAN needs, is taken by another program (${program}, pid ${pid})`
+    return `UDP port ${options.vxlanPort}, which VXLAN needs, is taken by another program (${program}, pid ${pid}); another is to be had with --data-path-port`
   }
   if (!mayWriteSettings()) return 'the agent may not write to /proc/sys/net; give its container --privileged'
   for (const { line, lack } of trials) {

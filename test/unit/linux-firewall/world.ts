@@ -52,7 +52,7 @@ export function routes(more: Partial<Routes> = {}, self: NodeName = 'n1'): Route
     .filter((node) => node !== self)
     .map((node) => {
       const dataplane = node === 'n3' ? ('userspace' as const) : ('linux' as const)
-      return { node, address: addressOf[node], addresses: [addressOf[node]], dataplane }
+      return { node, address: addressOf[node], addresses: [addressOf[node]], dataplane, dataPathPort: 4789 }
     })
   const tasks: readonly TaskRoute[] = []
   return { revision: 1, published: [], services: [], tasks, overlay: { networks, nodes, places: [] }, ...more }

@@ -103,8 +103,8 @@ describe('entries', () => {
   const overlay: Overlay = {
     networks,
     nodes: [
-      { node: 'n2', address: '192.0.2.2', addresses: ['192.0.2.2'], dataplane: 'linux' },
-      { node: 'n3', address: '192.0.2.3', addresses: ['192.0.2.3'], dataplane: 'userspace' },
+      { node: 'n2', address: '192.0.2.2', addresses: ['192.0.2.2'], dataplane: 'linux', dataPathPort: 4789 },
+      { node: 'n3', address: '192.0.2.3', addresses: ['192.0.2.3'], dataplane: 'userspace', dataPathPort: 4789 },
     ],
     places: [
       { network: 'net', address: '10.0.9.11', task: 't1', node: 'n1' },
@@ -119,8 +119,18 @@ describe('entries', () => {
     resolver: { host: '10.0.9.1', port: 30_001 },
   }
 
+  const here = { bridges: new Set([bridgeName('net')]), vxlanPort: 4789 }
+
+  test('a node whose tunnels have a port of their own is reached at it', () => {
+    const nodes = overlay.nodes.map((node) => ({ ...node, dataPathPort: 4790 }))
+    const want = forwardingOf({ ...overlay, nodes }, { self: 'n1', tasks: [], ...here })
+    expect(want.ports.get(`${tunnelName('net')} ${nodeMac('n2')}`)).toBe('192.0.2.2 port 4790')
+    const { bridge } = difference({ neighbours: new Map(), ports: new Map() }, want)
+    expect(bridge.filter((line) => line.endsWith('dst 192.0.2.2 port 4790 self permanent'))).toHaveLength(1)
+  })
+
   test('a task of a linux node is reached by the hardware address of its node, one of a userspace node not at all', () => {
-    const want = forwardingOf(overlay, { self: 'n1', tasks: [local], bridges: new Set([bridgeName('net')]) })
+    const want = forwardingOf(overlay, { self: 'n1', tasks: [local], ...here })
     expect([...want.neighbours]).toEqual([
       [`${bridgeName('net')} 10.0.9.12`, nodeMac('n2')],
       [`${bridgeName('net')} 10.0.9.11`, taskMac('t1', 'net')],
@@ -132,10 +142,8 @@ describe('entries', () => {
   })
 
   test('a task of this node without its cables has no entry yet, and a network that is not there has none', () => {
-    expect(
-      forwardingOf(overlay, { self: 'n1', tasks: [], bridges: new Set([bridgeName('net')]) }).neighbours.size,
-    ).toBe(1)
-    const none = forwardingOf(overlay, { self: 'n1', tasks: [local], bridges: new Set() })
+    expect(forwardingOf(overlay, { self: 'n1', tasks: [], ...here }).neighbours.size).toBe(1)
+    const none = forwardingOf(overlay, { self: 'n1', tasks: [local], ...here, bridges: new Set() })
     expect([none.neighbours.size, none.ports.size]).toEqual([0, 0])
   })
 
@@ -146,7 +154,7 @@ describe('entries', () => {
     }))
     const nodes = [...overlay.nodes, { ...overlay.nodes[0]!, node: 'n4', address: '192.0.2.4' }]
     const of = (places: Overlay['places']) =>
-      forwardingOf({ networks, nodes, places }, { self: 'n1', tasks: [], bridges: new Set([bridgeName('net')]) })
+      forwardingOf({ networks, nodes, places }, { self: 'n1', tasks: [], ...here })
     const moved = many.map((place, i) => (i === 77 ? { ...place, node: 'n2' } : place))
     expect(difference(of(many), of(moved))).toEqual({
       ip: [`neighbour replace 10.0.0.77 lladdr ${nodeMac('n2')} dev ${bridgeName('net')} nud permanent`],
