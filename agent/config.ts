@@ -184,7 +184,7 @@ function build(read: Reader, { env, machine }: ConfigInput): AgentConfig {
       token: read.one('token'),
     },
     dataplane: {
-      kind: read.choice('dataplane', dataplanes) ?? 'userspace',
+      kind: read.choice('dataplane', dataplanes) ?? 'auto',
       addresses: orElse(addresses, [
         ...new Set([...(machine.routeAddress ? [machine.routeAddress] : []), '127.0.0.1']),
       ]),

@@ -35,7 +35,7 @@ const agentFlags: readonly OptionDefinition[] = [
   { flags: '--metrics <address>', says: 'Answer Prometheus here too, such as 127.0.0.1:9090' },
   {
     flags: '--dataplane <kind>',
-    says: 'Who forwards: the kernel (linux, as root), the agent, or the better that can be had (auto; default userspace)',
+    says: 'Who forwards: the kernel (linux; needs root), the agent (userspace), or the kernel where it can (default auto)',
     choices: ['auto', 'linux', 'userspace'],
   },
   { flags: '--data-path-port <port>', says: 'UDP port of the networks between linux nodes (VXLAN)', standard: '4789' },

@@ -71,15 +71,14 @@ export const outsideAddress = '10.77.0.254'
 const readyMs = 20_000
 const program = `${process.execPath} ${join(root, 'agent', 'main.ts')}`
 const path = '/run/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
-/** `GRAPEVINE_DATAPLANE=linux` before the test command runs all that machines do on that data plane. */
-const dataplane =
-  process.env.GRAPEVINE_DATAPLANE === undefined ? [] : [`GRAPEVINE_DATAPLANE=${process.env.GRAPEVINE_DATAPLANE}`]
+/** `GRAPEVINE_DATAPLANE=linux` before the test command runs all that machines do on that data plane; what does not ask for one takes user space. */
+const dataplane = process.env.GRAPEVINE_DATAPLANE ?? 'userspace'
 const environment = [
   '-i',
   `PATH=${path}`,
   'HOME=/root',
   `NODE_COMPILE_CACHE=${join(root, 'node_modules/.cache/vine')}`,
-  ...dataplane,
+  `GRAPEVINE_DATAPLANE=${dataplane}`,
 ]
 
 const cabinet = `

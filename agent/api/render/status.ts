@@ -7,6 +7,7 @@ import { compareVersions } from '../../../protocol/hlc.ts'
 import type { NodeId, ServiceId, Slot } from '../../../protocol/ids.ts'
 import { conflicts } from '../../core/conflicts.ts'
 import { nodeName } from '../../core/live.ts'
+import { nodesOnLoopback } from '../../core/routes/overlay.ts'
 import type { Liveness, Member, View } from '../../core/view.ts'
 import type { NodeHealth } from '../context.ts'
 import { slotViews } from '../slots.ts'
@@ -63,6 +64,7 @@ export function renderStatus(view: View, health: Findings, nowMs: number): Statu
       .filter((member) => member.liveness === 'dead')
       .map((member) => `Node ${nodeName(view, member.id)} is down.`),
     ...members.filter(({ id }) => health.unreached.includes(id)).map((member) => outOfReach(view, member)),
+    ...onLoopback(view),
     ...clashes.map(({ sentence }) => sentence),
     ...services.filter(({ running, desired, finished }) => running + finished < desired).map(shortfall),
     ...(health.need === 0 ? [] : [`This node still lacks ${health.need} ${health.need === 1 ? 'record' : 'records'}.`]),
@@ -99,6 +101,15 @@ function outOfReach(view: View, { id, record }: Member): string {
   const where = place === undefined ? '' : ` at ${place.host}:${place.port}`
   const fix = place === undefined ? '' : `: open TCP port ${place.port} there`
   return `Node ${nodeName(view, id)} takes no connections for tasks and logs${where}${fix}.`
+}
+
+/** Told by the nodes that suffer from it: in user space everything goes over the mesh, to whatever address. */
+function onLoopback(view: View): readonly string[] {
+  if (view.members.get(view.self)?.record.value.dataplane !== 'linux') return []
+  return nodesOnLoopback(view).map((node) => {
+    const address = view.members.get(node)?.record.value.addresses[0]
+    return `Tasks of node ${nodeName(view, node)} are out of reach of this node's kernel: it has ${address}; start it with another --address.`
+  })
 }
 
 function serviceStatuses(view: View, nowMs: number): readonly ServiceStatus[] {

@@ -120,13 +120,26 @@ function mayRun(task: TaskValue, view: View): boolean {
   return !hasEnded(task.state) && member?.liveness !== 'left' && member?.record.value.boot === task.boot
 }
 
+/**
+ * Members that only programs of their own machine can reach, because their first address is a loopback one. To a kernel such an address is a stranger's
+ * mistake, whoever sends there, so nothing of such a node is in a linux node's table.
+ */
+export function nodesOnLoopback(view: View): readonly NodeId[] {
+  const found = [...view.members].filter(([, { record }]) => isLoopback(record.value.addresses[0]))
+  return found.map(([node]) => node).sort()
+}
+
+function isLoopback(address = ''): boolean {
+  return /^127\./.test(address)
+}
+
 function nodes(view: View, self: NodeId): readonly OverlayNode[] {
   const found: OverlayNode[] = []
   for (const [node, member] of view.members) {
     const { dataplane, dataPathPort = vxlanPort } = member.record.value
     const addresses = member.record.value.addresses.filter((text) => /^[0-9a-f:.]+$/i.test(text))
     const [address] = addresses
-    if (node === self || member.liveness === 'left' || address === undefined) continue
+    if (node === self || member.liveness === 'left' || address === undefined || isLoopback(address)) continue
     found.push({ node, address, addresses, dataplane: dataplane === 'linux' ? 'linux' : 'userspace', dataPathPort })
   }
   return found.sort((a, b) => (a.node < b.node ? -1 : 1))

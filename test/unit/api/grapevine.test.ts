@@ -62,6 +62,19 @@ describe('status', () => {
     ])
   })
 
+  test('on the linux data plane, names a node that has only an address of its own machine', async () => {
+    for (const [id, dataplane, address] of [
+      [nodeIds[0], 'linux', '192.0.2.1'],
+      [nodeIds[1], 'userspace', '127.0.0.2'],
+    ] as const)
+      Object.assign(api.fake.view.members.get(id)!.record.value, { dataplane, addresses: [address] })
+    api.fake.view.revision++
+    const { body } = await api.get('/grapevine/status')
+    expect(body.problems).toEqual([
+      "Tasks of node n2 are out of reach of this node's kernel: it has 127.0.0.2; start it with another --address.",
+    ])
+  })
+
   test('names two services of one name as a conflict', async () => {
     await api.post('/services/create', spec('web'))
     const [first] = [...api.fake.view.services.values()]

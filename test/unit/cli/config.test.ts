@@ -49,9 +49,10 @@ describe('readConfig()', () => {
     })
   })
 
-  test('the data plane is user space unless another is asked for', () => {
-    expect(read().dataplane.kind).toBe('userspace')
-    expect(read({ env: { GRAPEVINE_DATAPLANE: 'auto' } }).dataplane.kind).toBe('auto')
+  test("the data plane is the kernel's where it can be, unless another is asked for", () => {
+    expect(read().dataplane).toMatchObject({ kind: 'auto', dataPathPort: 4789 })
+    expect(read({ env: { GRAPEVINE_DATAPLANE: 'userspace' } }).dataplane.kind).toBe('userspace')
+    expect(read({ flags: { 'data-path-port': ['4790'] } }).dataplane.dataPathPort).toBe(4790)
     expect(read({ file: { path: '/f', content: { dataplane: 'linux' } } }).dataplane.kind).toBe('linux')
     expect(refusal({ flags: { dataplane: ['kernel'] } })).toBe(
       '--dataplane "kernel" must be one of auto, linux, userspace',

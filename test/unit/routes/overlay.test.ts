@@ -1,6 +1,6 @@
 // What the kernel of a node is told of the overlay: networks, nodes and where each address is.
 import { expect, test } from 'vitest'
-import { overlay } from '../../../agent/core/routes/overlay.ts'
+import { nodesOnLoopback, overlay } from '../../../agent/core/routes/overlay.ts'
 import type { Liveness, View } from '../../../agent/core/view.ts'
 import type { TaskValue } from '../../../protocol/model.ts'
 import { type TaskIs, view } from './builders.ts'
@@ -58,6 +58,18 @@ test('the way to a node does not end with its agent, only when it has left', () 
   expect(tasksOf('left')).toEqual(['a'])
   expect(seen(tasks, { n1: 'alive', n2: 'dead' })?.nodes).toMatchObject([{ node: 'n2' }])
   expect(seen(tasks, { n1: 'alive', n2: 'left' })?.nodes).toEqual([])
+})
+
+test('a node whose address is a loopback one is no place to send to', () => {
+  const plain = view({ tasks: [], members: all })
+  for (const [id, address] of [
+    ['n1', '192.0.2.1'],
+    ['n2', '127.0.0.2'],
+    ['n3', '192.0.2.3'],
+  ] as const)
+    Object.assign(plain.members.get(id)!.record.value, { dataplane: 'linux', addresses: [address] })
+  expect(overlay(plain)?.nodes.map(({ node }) => node)).toEqual(['n3'])
+  expect(nodesOnLoopback(plain)).toEqual(['n2'])
 })
 
 test('a task that ended, or whose node has rebooted, is nowhere', () => {
