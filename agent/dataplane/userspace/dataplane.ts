@@ -23,6 +23,7 @@ import type {
 import { holderText } from '../holders.ts'
 import { AcceptTimeouts } from './accept-timeouts.ts'
 import { AliasBook, type AliasTarget, claimBlock, keyOf } from './aliases.ts'
+import { Arrivals } from './arrivals.ts'
 import { Attachments } from './attachments.ts'
 import { takeFlow } from './hosting.ts'
 import { type HostName, HostsFiles } from './hosts-files.ts'
@@ -127,6 +128,7 @@ class Userspace implements UserspaceDataplane {
       udpIdleMs,
       sockets,
       timeouts,
+      arrivals: new Arrivals(clock),
     })
     const attached = (task: TaskId) => this.attachments.get(task)
     mesh.onFlow((flow, target, from) => takeFlow(flow, target, from, { self, ledger, sockets, attached }))

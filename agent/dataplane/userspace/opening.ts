@@ -11,6 +11,7 @@ import type { Ejections } from '../../core/routes/ejection.ts'
 import { type PickFacts, pick } from '../../core/routes/pick.ts'
 import type { Cancel, Clock, Mesh, Random } from '../../world.ts'
 import type { AcceptTimeouts, Waiter } from './accept-timeouts.ts'
+import type { Arrival, Arrivals } from './arrivals.ts'
 import { type Attempt, DialAttempt, MeshAttempt, type Opener } from './attempt.ts'
 import type { FailedAttempt, FlowRecord, Ledger } from './ledger.ts'
 import type { Route } from './route.ts'
@@ -34,16 +35,16 @@ export interface OpeningDeps {
   readonly ejections: Ejections
   readonly sockets: OpenSockets
   readonly timeouts: AcceptTimeouts
+  readonly arrivals: Arrivals
   trouble(task: TaskId, why: 'refused' | 'timeout'): void
 }
 
-/** The client's socket is paused, half-open allowed, and the caller's no more. Waits while descriptors are used up. */
+/** The client's socket is paused, half-open allowed, and the caller's no more. Begins with others that come now. */
 export function openTcp(client: Socket, route: Route, deps: OpeningDeps): void {
-  const opening = new Opening(client, route, deps)
-  deps.sockets.whenRoomy(() => opening.begin())
+  deps.arrivals.add(new Opening(client, route, deps))
 }
 
-class Opening implements Opener, PickFacts, SocketOwner, Waiter {
+class Opening implements Arrival, Opener, PickFacts, SocketOwner, Waiter {
   readonly client: CountedSocket
   readonly route: Route
   readonly deps: OpeningDeps
@@ -62,8 +63,14 @@ class Opening implements Opener, PickFacts, SocketOwner, Waiter {
     this.deps = deps
   }
 
+  /** Waits while descriptors are used up. */
   begin(): void {
+    this.deps.sockets.whenRoomy(() => this.start())
+  }
+
+  private start(): void {
     const { client, deps } = this
+    if (this.over) return
     if (client.socket.remoteAddress === undefined) {
       // Gone already: it was reset while it waited in the backlog.
       client.socket.destroy()
