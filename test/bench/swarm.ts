@@ -149,6 +149,8 @@ function createMachine({ dir: home, net, index, preset }: Place): Machine {
     'data-dir': dir,
     socket,
     'dns-port': '10053',
+    // The figures are those of user space, also where root could have the kernel forward.
+    dataplane: 'userspace',
     preset,
     'log-level': 'warn',
   }).flatMap(([flag, value]) => [`--${flag}`, value])
