@@ -39,12 +39,20 @@ interface AuthorBooks {
 /** 4096 holes of one author: no honest loss comes near, and a hostile member gets no memory for more. */
 const holesMax = 4096
 /**
- * A log is never forgotten, not even one that ended and in which nothing is live: whoever comes back with a record of it, from a long absence or a
- * backup, is told by its coverage here that the record is old. Forgotten, it would pass for new, and what was deleted would return (reseed.ts).
- * So a digest grows by one row, some 45 bytes, with each journal that is lost: a power cut that tears it, a disk, a copied directory. Foreign
- * logs beyond this are not taken in, because a digest beyond `authorsMax` is read by nobody; the rest is room for this node's own.
+ * A log of which anything is covered is never forgotten, not even one that ended and in which nothing is live: whoever comes back with a record of
+ * it, from a long absence or a backup, is told by its coverage here that the record is old. Forgotten, it would pass for new, and what was deleted
+ * would return (reseed.ts). So a digest grows by one row, some 45 bytes, with each node that ever wrote and each journal that is lost: a power cut
+ * that tears it, a disk, a copied directory. Foreign logs beyond this are not taken in, because a digest beyond `authorsMax` is read by nobody; the
+ * rest is room for this node's own.
  */
 const foreignLogsMax = authorsMax - 100
+/**
+ * Of one foreign node. A machine whose disk is set back at every start begins a log each time: beyond three years of daily starts it is no longer heard,
+ * and takes nobody's room but its own.
+ */
+const logsPerNodeMax = 1000
+/** Refusals open no log beyond half of the room: what is only refused is asked for again, what has no room is not heard. */
+const refusedLogsMax = foreignLogsMax / 2
 
 export interface ScopeState {
   readonly scope: Scope
@@ -75,16 +83,29 @@ export interface ScopeState {
 export function createScopeState(scope: Scope, self?: NodeId): ScopeState {
   const records = new Map<string, StateRecord>()
   const authors = new Map<string, AuthorBooks>()
+  const logsOf = new Map<NodeId, number>()
 
   /** Undefined for one log too many. */
-  function books(author: string): AuthorBooks | undefined {
-    let found = authors.get(author)
-    if (found === undefined) {
-      if (authors.size >= foreignLogsMax && authorOf(author).node !== self) return undefined
-      found = { covered: noRanges, refused: noRanges, collected: noRanges, live: new Map() }
-      authors.set(author, found)
-    }
-    return found
+  function books(author: string, logsMax = foreignLogsMax): AuthorBooks | undefined {
+    const found = authors.get(author)
+    if (found !== undefined) return found
+    const { node } = authorOf(author)
+    const logs = logsOf.get(node) ?? 0
+    if (node !== self && (authors.size >= logsMax || logs >= logsPerNodeMax)) return undefined
+    const opened = { covered: noRanges, refused: noRanges, collected: noRanges, live: new Map() }
+    authors.set(author, opened)
+    logsOf.set(node, logs + 1)
+    return opened
+  }
+
+  /** Books in which nothing stands say what no books say. */
+  function closeEmpty(author: string, { covered, refused, collected, live }: AuthorBooks): void {
+    if (covered.length + refused.length + collected.length + live.size > 0) return
+    authors.delete(author)
+    const { node } = authorOf(author)
+    const left = (logsOf.get(node) ?? 0) - 1
+    if (left > 0) logsOf.set(node, left)
+    else logsOf.delete(node)
   }
 
   function merge(record: StateRecord): Merged {
@@ -124,7 +145,7 @@ export function createScopeState(scope: Scope, self?: NodeId): ScopeState {
       own.refused = subtract(own.refused, ranges)
     },
     refuse(author, seq) {
-      const own = books(authorKey(author))
+      const own = books(authorKey(author), refusedLogsMax)
       if (
         own === undefined ||
         contains(own.covered, seq) ||
@@ -137,9 +158,10 @@ export function createScopeState(scope: Scope, self?: NodeId): ScopeState {
     },
     retryRefused() {
       let retried = 0
-      for (const own of authors.values()) {
+      for (const [author, own] of authors) {
         if (own.refused.length > 0) retried++
         own.refused = noRanges
+        closeEmpty(author, own)
       }
       return retried
     },
@@ -151,10 +173,13 @@ export function createScopeState(scope: Scope, self?: NodeId): ScopeState {
       for (const [seq, key] of own.live) {
         if (seq > above) discard(key)
       }
+      closeEmpty(author, own)
     },
     lack(author, ranges) {
       const own = authors.get(author)
-      if (own !== undefined) own.covered = subtract(own.covered, ranges)
+      if (own === undefined) return
+      own.covered = subtract(own.covered, ranges)
+      closeEmpty(author, own)
     },
     covers(author, seq) {
       return contains(authors.get(author)?.covered ?? noRanges, seq)

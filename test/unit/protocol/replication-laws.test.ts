@@ -198,27 +198,71 @@ describe('digest', () => {
   })
 })
 
+/** The first write of a log. */
+function opening(node: string, log: string): StateRecord {
+  return {
+    scope: 'cluster',
+    kind: 'node',
+    id: `${node}-${log}`,
+    value: serviceValue('x'),
+    version: { ms: 1, counter: 0, node },
+    author: { node, log },
+    seq: 1,
+  } as unknown as StateRecord
+}
+
 describe('a digest', () => {
   it('never grows beyond what others read of it, and always has room for the own logs', () => {
     const state = createScopeState('cluster', 'n1')
-    const write = (node: string, log: string) =>
-      ({
-        scope: 'cluster',
-        kind: 'node',
-        id: `${node}-${log}`,
-        value: serviceValue('x'),
-        version: { ms: 1, counter: 0, node },
-        author: { node, log },
-        seq: 1,
-      }) as unknown as StateRecord
-    for (let i = 0; i < 10_000; i++) state.cover(`n2/l${i}`, [[1, 5]])
-    expect(state.merge(write('n3', 'l')).kind).toBe('scattered')
+    state.cover('n2/l0', [[1, 5]])
+    for (let i = 0; i < 10_000; i++) state.cover(`invented${i}/l`, [[1, 5]])
+    expect(state.merge(opening('n3', 'l')).kind).toBe('scattered')
     expect(state.refuse({ node: 'n3', log: 'l' }, 1)).toBe(false)
-    expect(state.merge(write('n1', 'new')).kind).toBe('won')
+    expect(state.merge(opening('n1', 'new')).kind).toBe('won')
     const digest = state.digest()
     expect(digestSchema.parse(digestToWire(digest))).toEqual(digest)
     // What it knew before, it keeps in order.
-    expect(state.merge({ ...write('n2', 'l0'), seq: 6 }).kind).toBe('won')
+    expect(state.merge({ ...opening('n2', 'l0'), seq: 6 }).kind).toBe('won')
+  })
+
+  it('is not filled by one node that begins log after log, and goes on with those that it has', () => {
+    const state = createScopeState('cluster', 'n1')
+    for (let i = 0; i < 10_000; i++) state.cover(`n2/l${i}`, [[1, 5]])
+    expect(state.digest().size).toBe(1_000)
+    expect(state.merge(opening('n2', 'new')).kind).toBe('scattered')
+    expect(state.merge({ ...opening('n2', 'l0'), seq: 6 }).kind).toBe('won')
+    expect(state.merge(opening('n3', 'l')).kind).toBe('won')
+    for (let i = 0; i < 2_000; i++) expect(state.merge(opening('n1', `l${i}`)).kind).toBe('won')
+  })
+
+  it('is not filled by what is refused, which leaves nothing behind once it may be asked for again', () => {
+    const state = createScopeState('cluster', 'n1')
+    state.cover('n2/l', [[1, 5]])
+    const refuseMany = () => {
+      for (let i = 0; i < 10_000; i++) state.refuse({ node: `invented${i}`, log: 'l' }, 1)
+      return state.digest().size
+    }
+    const full = refuseMany()
+    expect(full).toBeLessThan(5_000)
+    expect(state.merge(opening('n3', 'l')).kind).toBe('won')
+    state.retryRefused()
+    expect([...state.digest().keys()]).toEqual(['n2/l', 'n3/l'])
+    // The room is there again, for others as well.
+    expect(refuseMany()).toBe(full)
+    state.retryRefused()
+    for (let i = 0; i < 7_000; i++) expect(state.merge(opening(`m${i}`, 'l')).kind).toBe('won')
+  })
+
+  it('keeps no room for a log of which nothing is known any more', () => {
+    const state = createScopeState('cluster', 'n1')
+    for (let i = 0; i < 2_000; i++) {
+      expect(state.merge(opening('n2', `l${i}`)).kind).toBe('won')
+      state.uncover(`n2/l${i}`, 0)
+      state.cover(`n3/l${i}`, [[1, 5]])
+      state.lack(`n3/l${i}`, [[1, 5]])
+    }
+    for (const node of ['n2', 'n3']) expect(state.merge(opening(node, 'new')).kind).toBe('won')
+    expect(state.digest().size).toBe(2)
   })
 })
 
