@@ -101,7 +101,13 @@ export interface ClusterOptions<N extends keyof Counted = keyof Counted> {
 const controlPort = 7766
 /** An agent is ready within 1.5 s; a busy machine may take ten times as long. */
 const readyMs = 20_000
-const program = [process.execPath, join(root, 'agent', 'main.ts')] as const
+/**
+ * As bin/vine starts it, less the look at the set-up: launch.test.ts holds the two together. Without them V8 takes 130 MB for nurseries and malloc
+ * arenas for each thread, which says nothing of agents as users have them.
+ */
+export const nodeFlags = ['--max-semi-space-size=2', '--'] as const
+export const mallocArenas = '2'
+const program = [process.execPath, ...nodeFlags, join(root, 'agent', 'main.ts')] as const
 
 /** A cluster that is closed at the end of the test. */
 export async function createCluster<N extends keyof Counted>(options: ClusterOptions<N>): Promise<Cluster<N>> {
@@ -275,7 +281,8 @@ function createAgent({ dir: home, net, index, doors, pids }: Place): Owned {
         // The secret goes by environment, never by argv.
         env: {
           ...plainEnv(),
-          NODE_OPTIONS: '--heapsnapshot-signal=SIGUSR2',
+          // Not a fixed port: agents share the loopback.
+          NODE_OPTIONS: '--heapsnapshot-signal=SIGUSR2 --inspect-port=0',
           ...(token === undefined ? {} : { GRAPEVINE_TOKEN: token }),
           ...env,
         },
@@ -372,7 +379,8 @@ function runVine(socket: string, args: readonly string[]): Promise<Ran> {
 /** What a login has; nothing of the test runner's reaches agents. */
 function plainEnv(): Record<string, string> {
   const { PATH = '/usr/bin:/bin', HOME = '/' } = process.env
-  return { PATH, HOME, NODE_COMPILE_CACHE: join(root, 'node_modules', '.cache', 'vine') }
+  const NODE_COMPILE_CACHE = join(root, 'node_modules', '.cache', 'vine')
+  return { PATH, HOME, NODE_COMPILE_CACHE, MALLOC_ARENA_MAX: mallocArenas }
 }
 
 /** The second octet of this cluster's addresses; taken as long as the socket is open. */

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { root } from '../tidy/source.ts'
+import { mallocArenas, nodeFlags } from './cluster.ts'
 
 const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
 
@@ -21,6 +22,12 @@ test('vine starts from any folder, through links to links, with no Node on the P
   symlinkSync(join(root, 'bin', 'vine'), join(folder, 'a', 'first'))
   symlinkSync('a/first', join(folder, 'vine'))
   expect(say(join(folder, 'vine'))).toContain(version)
+})
+
+test('agents of tests run under the flags that bin/vine gives to everybody', () => {
+  const launcher = readFileSync(join(root, 'bin', 'vine'), 'utf8')
+  expect(launcher).toContain(`exec "$node" ${nodeFlags.join(' ')} "$main"`)
+  expect(launcher).toContain(`MALLOC_ARENA_MAX:-${mallocArenas}`)
 })
 
 test('an archive from npm run package runs wherever it is unpacked, with nothing installed', () => {
