@@ -6,6 +6,7 @@
  * bridges and addresses are never judged.
  */
 import { type Action, type Chain, type Condition, device, type Field, type Hook, type Rule } from './model.ts'
+import { vxlanPort } from './names.ts'
 
 /** Numbers of entry nodes in marks: `gv` in the upper half, so that marks of other programs are told from ours. */
 export const markBase = 0x6776_0000
@@ -35,7 +36,11 @@ const clamp = rule({ do: 'clamp-mss' }, { tcp: 'syn' })
 export function frame(facts: FrameFacts): ReadonlyMap<string, Chain> {
   const chain = (hook: Hook | undefined, ...rules: readonly Rule[]): Chain => ({ hook, rules })
   return new Map([
-    ['zoning', chain({ type: 'filter', at: 'prerouting', priority: -300 }, ...zoning(facts))],
+    [
+      'zoning',
+      chain({ type: 'filter', at: 'prerouting', priority: -300 }, tunnelled('ip daddr', facts), ...zoning(facts)),
+    ],
+    ['tunnelling', chain({ type: 'filter', at: 'output', priority: -300 }, tunnelled('ip saddr', facts))],
     ['entry', chain({ type: 'filter', at: 'prerouting', priority: -150 }, ...entry(facts))],
     ['redirection', chain({ type: 'nat', at: 'prerouting', priority: -100 }, ...redirection())],
     ['source', chain({ type: 'nat', at: 'postrouting', priority: 100 }, ...source(facts))],
@@ -53,6 +58,19 @@ export function frame(facts: FrameFacts): ReadonlyMap<string, Chain> {
 }
 
 /**
+ * What is in a tunnel is tracked as what it is. Tracked once more as datagrams, a connection would cost each of the two machines two entries for nothing:
+ * both ends send from ports of their own, so no entry ever sees an answer.
+ */
+function tunnelled(own: 'ip saddr' | 'ip daddr', { underlay }: FrameFacts): Rule {
+  return rule(
+    { do: 'notrack' },
+    { field: 'meta l4proto', is: ['udp'] },
+    { field: 'th dport', is: [String(vxlanPort)] },
+    { field: own, is: [underlay] },
+  )
+}
+
+/**
  * Connections that come through different entry nodes are tracked apart, so that a client may use one source port towards two of them. The zone is for
  * the original direction alone: replies are found without it, and where two would look alike the kernel changes the later one's source port.
  */
@@ -65,11 +83,15 @@ function zoning({ ingress }: FrameFacts): readonly Rule[] {
 /** Remembers the node through which a connection came, by its hardware address, and marks the replies for the route back through it. */
 function entry({ ingress }: FrameFacts): readonly Rule[] {
   if (ingress === undefined) return []
+  const fromIngress: Condition = { field: 'iifname', is: [device(ingress)] }
   return [
-    rule(accept, { field: 'iifname', is: [device(ingress)], not: true }),
-    rule({ do: 'set', field: 'ct mark', of: 'ether saddr', map: 'entries' }, { field: 'ct state', is: ['new'] }),
+    rule({ do: 'set', field: 'ct mark', of: 'ether saddr', map: 'entries' }, fromIngress, {
+      field: 'ct state',
+      is: ['new'],
+    }),
     rule(
       { do: 'copy', from: 'ct mark', to: 'meta mark' },
+      fromIngress,
       { field: 'ct direction', is: ['reply'] },
       { field: 'ct mark', mask: markMask, value: markBase },
     ),

@@ -45,7 +45,7 @@ export interface Chain {
 
 export interface Hook {
   readonly type: 'filter' | 'nat'
-  readonly at: 'prerouting' | 'input' | 'forward' | 'postrouting'
+  readonly at: 'prerouting' | 'input' | 'forward' | 'output' | 'postrouting'
   readonly priority: number
 }
 
@@ -64,7 +64,7 @@ export type Condition =
   | { readonly tcp: 'syn' }
 
 export type Action =
-  | { readonly do: 'accept' | 'masquerade' | 'clamp-mss' }
+  | { readonly do: 'accept' | 'masquerade' | 'clamp-mss' | 'notrack' }
   | { readonly do: 'reject'; readonly with: 'tcp reset' | 'icmpx port-unreachable' | 'icmpx admin-prohibited' }
   | { readonly do: 'goto' | 'jump'; readonly chain: string }
   | { readonly do: 'verdict'; readonly of: readonly Field[]; readonly map: string }

@@ -116,6 +116,7 @@ function sayAction(action: Action): string {
   switch (action.do) {
     case 'accept':
     case 'masquerade':
+    case 'notrack':
       return action.do
     case 'clamp-mss':
       return 'tcp option maxseg size set rt mtu'

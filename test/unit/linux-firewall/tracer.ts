@@ -226,6 +226,8 @@ export class Tracer {
       case 'accept':
         note('accept')
         return 'accept'
+      // Packets of tunnels are none that are traced.
+      case 'notrack':
       case 'clamp-mss':
         note('continue')
         return 'continue'
