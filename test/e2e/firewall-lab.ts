@@ -38,8 +38,9 @@ export interface RouteChange {
   readonly affinity?: 'none' | 'client-ip'
 }
 
-export async function startLab(): Promise<Lab> {
-  const lan = await createLan()
+/** On a switch of its own, which ends with the test, or on one that somebody else takes away. */
+export async function startLab(given?: Lan): Promise<Lab> {
+  const lan = given ?? (await createLan())
   const machines = [await lan.add(), await lan.add(), await lan.add()]
   const restored = new Map<string, number>()
   const inTask = (machine: Machine, line: string) =>

@@ -1,7 +1,9 @@
 /**
- * A node's devices and firewall without its agent, for linux-firewall.test.ts: makes so what it is asked, as JSON over the socket of an agent.
+ * A node's devices and firewall without its agent, for linux-firewall.test.ts and the bench: makes so what it is asked, as JSON over the socket of an agent.
  *
- *   POST /apply {routes, local}   answers the CPU time that the firewall took for it
+ *   POST /apply {routes, local}     answers the CPU time that the firewall took for it
+ *   POST /remember {routes, local}  for the next
+ *   POST /alternate {times}         applies what is remembered, in turns: an observer sees no reading of JSON in it
  */
 import { mkdirSync } from 'node:fs'
 import { createServer } from 'node:http'
@@ -19,11 +21,12 @@ const clock = createClock()
 const own = { vxlanPort: 4789, filtered: areBridgesFiltered, mark: '0badcafe' }
 const devices = await createDevices({ self, underlay, ...own, clock, log })
 const firewall = await createFirewall({ clock, log, onRestored: () => process.stdout.write('restored\n') })
+const remembered: Wanted[] = []
 const attached = new Map<string, TaskLinks>()
 
 const server = createServer(async (request, response) => {
   try {
-    response.end(JSON.stringify(await apply(JSON.parse(await text(request)))))
+    response.end(JSON.stringify(await answer(request.url ?? '', JSON.parse(await text(request)))))
   } catch (error) {
     response.statusCode = 500
     response.end(JSON.stringify({ message: reasonOf(error) }))
@@ -32,7 +35,16 @@ const server = createServer(async (request, response) => {
 mkdirSync('/run/grapevine', { recursive: true })
 server.listen('/run/grapevine/vine.sock', () => process.stdout.write('up\n'))
 
-async function apply({ routes, local }: Pick<FirewallInput, 'routes' | 'local'>) {
+type Wanted = Pick<FirewallInput, 'routes' | 'local'>
+
+async function answer(path: string, body: Wanted & { readonly times: number }): Promise<unknown> {
+  if (path === '/apply') return await apply(body)
+  if (path === '/remember') return { remembered: remembered.push(body) }
+  for (let time = 0; time < body.times; time++) await apply(remembered[time % remembered.length]!)
+  return firewall.counters()
+}
+
+async function apply({ routes, local }: Wanted) {
   const { overlay } = routes
   if (overlay === undefined) throw new Error('a linux node has an overlay')
   await devices.apply(overlay, local)

@@ -38,6 +38,9 @@ test('a client of a node without a task reaches both tasks by it, with its own a
     `n2 ${outsideAddress}`,
     `n2 ${outsideAddress}`,
   ])
+  // The connections are tracked, the tunnel that carried them is not.
+  expect(await n1.ok('conntrack -L -p tcp 2>/dev/null')).toContain('dport=8000')
+  expect(await n1.ok('conntrack -L -p udp 2>/dev/null')).not.toContain('dport=4789')
 })
 
 test('a task reaches a service by its VIP, itself included, and a service without endpoints refuses at once', async () => {

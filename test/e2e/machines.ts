@@ -50,6 +50,7 @@ export interface Machine {
 export interface Lan {
   /** A machine more, running but for its agent. */
   add(options?: MachineOptions): Promise<Machine>
+  machines(): readonly Machine[]
   /** A line of shell at the switch's own address: somebody who is no member. */
   outside(line: string): Promise<Ran>
   close(): Promise<void>
@@ -117,13 +118,19 @@ const isolation = ['--net', '--mount', '--pid', '--uts', '--fork', '--kill-child
 
 /** A switch that is taken away at the end of the test. Ends the test where this machine lets us make no namespaces. */
 export async function createLan(): Promise<Lan> {
+  const lan = await openLan()
+  onTestFinished(lan.close)
+  onTestFailed(() => {
+    for (const { name, said } of lan.machines()) process.stderr.write(`--- ${name} said:\n${said().slice(-4_000)}\n`)
+  })
+  return lan
+}
+
+/** The same outside of a test: whoever opens it closes it. */
+export async function openLan(): Promise<Lan> {
   for (const tool of ['nft', 'nsenter', 'bash', 'hostname']) needs(tool)
   const lab = await hold([...needsMachines(), 'sh', '-c', cabinet])
-  const machines: Owned[] = []
-  onTestFinished(close)
-  onTestFailed(() => {
-    for (const { name, said } of machines) process.stderr.write(`--- ${name} said:\n${said().slice(-4_000)}\n`)
-  })
+  const machines: Machine[] = []
 
   async function close(): Promise<void> {
     lab.child.stdin?.end()
@@ -137,6 +144,7 @@ export async function createLan(): Promise<Lan> {
       await machine.powerOn()
       return machine
     },
+    machines: () => machines,
     outside: (line) => shell(lab.pid, line),
     close,
   }
@@ -166,11 +174,7 @@ interface Held {
   readonly pid: number
 }
 
-interface Owned extends Machine {
-  readonly said: () => string
-}
-
-function createMachine(lab: number, index: number, options: MachineOptions): Owned {
+function createMachine(lab: number, index: number, options: MachineOptions): Machine {
   const name = `n${index}`
   const { second = false, defaultRoute = true, setUp = '' } = options
   let held: Held | undefined
@@ -193,7 +197,7 @@ function createMachine(lab: number, index: number, options: MachineOptions): Own
     await done(pid(), `ip address add 10.7${net}.0.${index}/24 dev ${to} && ip link set ${to} up`, ['-n'])
   }
 
-  const machine: Owned = {
+  const machine: Machine = {
     name,
     address: `10.77.0.${index}`,
     get client() {
