@@ -29,6 +29,12 @@ export interface Machine {
   ok(line: string): Promise<string>
   /** Starts a program that goes on; its standard output, line by line. */
   begin(line: string, onLine: (line: string) => void): void
+  /** Like `begin`, in its network alone: whoever kills all that it runs does not meet the program. */
+  observe(line: string, onLine: (line: string) => void): void
+  /** SIGKILL to everything it runs, agent and tasks, as far as the kernel goes on. */
+  killAll(): Promise<void>
+  /** SIGKILL to its agent alone: tasks go on. */
+  killAgent(): Promise<void>
   /** Starts an agent with this command line and waits until it answers. Default: `vine agent`. */
   start(line?: string): Promise<void>
   /** Starts an agent without waiting. */
@@ -39,8 +45,8 @@ export interface Machine {
   /** The cable is pulled, or plugged in again. */
   pull(): Promise<void>
   plug(): Promise<void>
-  /** Drops what comes from another machine; what goes there still arrives. `hear` ends it for all. */
-  ignore(other: Machine): Promise<void>
+  /** Drops what comes from other machines; what goes there still arrives. `hear` ends it for all. */
+  ignore(...others: readonly Machine[]): Promise<void>
   hear(): Promise<void>
   /** Ends at once, without a word to anyone. Its disk stays. */
   powerOff(): Promise<void>
@@ -52,6 +58,10 @@ export interface Lan {
   add(options?: MachineOptions): Promise<Machine>
   /** A line of shell at the switch's own address: somebody who is no member. */
   outside(line: string): Promise<Ran>
+  /** Starts a program there that goes on; its standard output, line by line. */
+  begin(line: string, onLine: (line: string) => void): void
+  /** What the agents said, for a test that failed. */
+  said(): string
   close(): Promise<void>
 }
 
@@ -117,13 +127,17 @@ const isolation = ['--net', '--mount', '--pid', '--uts', '--fork', '--kill-child
 
 /** A switch that is taken away at the end of the test. Ends the test where this machine lets us make no namespaces. */
 export async function createLan(): Promise<Lan> {
+  const lan = await openLan()
+  onTestFinished(lan.close)
+  onTestFailed(() => void process.stderr.write(lan.said()))
+  return lan
+}
+
+/** A switch that the caller closes: for tests that share one. Called in a test, which it ends like `createLan`. */
+export async function openLan(): Promise<Lan> {
   for (const tool of ['nft', 'nsenter', 'bash', 'hostname']) needs(tool)
   const lab = await hold([...needsMachines(), 'sh', '-c', cabinet])
   const machines: Owned[] = []
-  onTestFinished(close)
-  onTestFailed(() => {
-    for (const { name, said } of machines) process.stderr.write(`--- ${name} said:\n${said().slice(-4_000)}\n`)
-  })
 
   async function close(): Promise<void> {
     lab.child.stdin?.end()
@@ -138,6 +152,8 @@ export async function createLan(): Promise<Lan> {
       return machine
     },
     outside: (line) => shell(lab.pid, line),
+    begin: (line, onLine) => begin(inside(lab.pid, `exec ${line}`), onLine),
+    said: () => machines.map(({ name, said }) => `--- ${name} said:\n${said().slice(-4_000)}\n`).join(''),
     close,
   }
 }
@@ -202,14 +218,16 @@ function createMachine(lab: number, index: number, options: MachineOptions): Own
     said: () => said,
     run: (line) => shell(pid(), line),
     ok: (line) => done(pid(), line),
-    begin(line, onLine) {
-      let rest = ''
-      const child = spawn('nsenter', inside(pid(), `exec ${line}`), { stdio: ['ignore', 'pipe', 'inherit'] })
-      child.stdout.setEncoding('utf8').on('data', (text: string) => {
-        const lines = (rest + text).split('\n')
-        rest = lines.pop() ?? ''
-        for (const one of lines) onLine(one)
-      })
+    begin: (line, onLine) => begin(inside(pid(), `exec ${line}`), onLine),
+    observe: (line, onLine) => begin(inside(pid(), `exec ${line}`, ['-n']), onLine),
+    async killAll() {
+      // All that the shell can see but itself and the first process, which the kernel keeps from the signals of its children.
+      await machine.run('kill -KILL -1')
+      await until(() => agent?.exitCode !== null || agent.signalCode !== null, ended(name))
+    },
+    async killAgent() {
+      await machine.ok('kill -KILL $(pgrep -f "[a]gent/main.ts agent")')
+      await until(() => agent?.exitCode !== null || agent.signalCode !== null, ended(name))
     },
     launch(line = 'vine agent') {
       const child = spawn('nsenter', inside(pid(), `exec ${line}`), { stdio: ['ignore', 'pipe', 'pipe'] })
@@ -232,11 +250,11 @@ function createMachine(lab: number, index: number, options: MachineOptions): Own
     },
     pull: async () => void (await done(lab, `ip link set ${name} down`, ['-n'])),
     plug: async () => void (await done(lab, `ip link set ${name} up`, ['-n'])),
-    ignore: async (other) =>
+    ignore: async (...others) =>
       void (await done(
         pid(),
         `nft add table inet cut && nft add chain inet cut in '{ type filter hook input priority 0; }' &&
-         nft add rule inet cut in ip saddr ${other.address} drop`,
+         nft add rule inet cut in ip saddr { ${others.map(({ address }) => address).join()} } drop`,
       )),
     hear: async () => void (await done(pid(), 'nft delete table inet cut')),
     async powerOff() {
@@ -257,6 +275,21 @@ function createMachine(lab: number, index: number, options: MachineOptions): Own
     },
   }
   return machine
+}
+
+function ended(name: string) {
+  return { deadlineMs: 5_000, what: `the agent of ${name} to end` } as const
+}
+
+/** A program that goes on, and each line that it prints. */
+function begin(words: readonly string[], onLine: (line: string) => void): void {
+  let rest = ''
+  const child = spawn('nsenter', words, { stdio: ['ignore', 'pipe', 'inherit'] })
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    const lines = (rest + text).split('\n')
+    rest = lines.pop() ?? ''
+    for (const one of lines) onLine(one)
+  })
 }
 
 /** Starts namespaces that last as long as their standard input is open. */
