@@ -115,6 +115,7 @@ export async function createNode(world: World, config: NodeConfig): Promise<Node
     view,
     run: config.run,
     setLiveness: view.setLiveness,
+    setReach: view.setReach,
     noteClock: view.noteClock,
     transport,
     clock,
@@ -246,7 +247,7 @@ export async function createNode(world: World, config: NodeConfig): Promise<Node
     view.watch((notice) => {
       reconcile.wake()
       routesLoop.wake()
-      if (notice.kind === 'liveness') return
+      if (notice.kind === 'liveness' || notice.kind === 'reach') return
       const members = notice.changes.filter(({ kind }) => kind === 'member' || kind === 'removal').map(({ id }) => id)
       if (members.length === 0) return
       transport.refresh()

@@ -25,6 +25,8 @@ export interface Five {
   blind(): void
   /** Once more after a machine was switched on again: its connections are followed. */
   follow(machine: Machine): void
+  /** Waits until so many requests in a row were answered through a machine, all begun after this call. */
+  streak(machine: Machine, count: number): Promise<void>
   /** Whoever is left knows what was lost: no new connection is led there any more. */
   known(): void
   /**
@@ -168,6 +170,24 @@ async function open(): Promise<Five> {
       excuse({ entries: addressesOf(left), servers: toRight }, { entries: addressesOf(right), servers: toLeft })
     },
     blind: () => excuse({ entries: addressesOf(machines), servers: undefined }),
+    async streak(machine, count) {
+      const sinceMs = Date.now()
+      const ended = () =>
+        witnesses.flatMap(({ asked }) =>
+          asked.filter(({ entry, atMs }) => entry === machine.address && atMs >= sinceMs),
+        )
+      await until(
+        () =>
+          ended().length >= count &&
+          ended()
+            .slice(-count)
+            .every(({ error }) => error === undefined),
+        {
+          deadlineMs: 20_000,
+          what: `${count} answers in a row through ${machine.name}`,
+        },
+      )
+    },
     follow: trackers.follow,
     known: () => end(({ servers }) => servers !== undefined),
     async whole() {

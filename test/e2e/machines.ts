@@ -278,7 +278,7 @@ function createMachine(lab: number, index: number, options: MachineOptions): Own
 }
 
 function ended(name: string) {
-  return { deadlineMs: 5_000, what: `the agent of ${name} to end` } as const
+  return { deadlineMs: 20_000, what: `the agent of ${name} to end` } as const
 }
 
 /** A program that goes on, and each line that it prints. */
