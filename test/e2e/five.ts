@@ -72,7 +72,7 @@ export async function five(): Promise<Five> {
 
 async function open(): Promise<Five> {
   const lan = await openLan()
-  const machines = [await lan.add(), await lan.add(), await lan.add(), await lan.add(), await lan.add()] as const
+  const machines = await Promise.all([lan.add(), lan.add(), lan.add(), lan.add(), lan.add()])
   const [, n2] = machines
   const trackers = trackConnections()
   for (const machine of machines) trackers.follow(machine)
@@ -139,9 +139,9 @@ async function open(): Promise<Five> {
     async serve() {
       await n2.ok('vine network create -d overlay net')
       const web = `node -e '${webProgram.replaceAll("'", '"')}'`
-      await n2.ok(`vine service create --quiet --name web --network net --replicas 5 --publish 8000:80 ${web}`)
+      await n2.ok(`vine service create --detach --quiet --name web --network net --replicas 5 --publish 8000:80 ${web}`)
       await n2.ok(
-        `vine service create --quiet --name client --network net --constraint node.hostname==n2 sh -c 'sleep 10000'`,
+        `vine service create --detach --quiet --name client --network net --constraint node.hostname==n2 sh -c 'sleep 10000'`,
       )
       await runs([n2], 'web', 5)
       const [{ Endpoint }] = JSON.parse(await n2.ok('vine service inspect web'))

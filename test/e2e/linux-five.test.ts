@@ -65,19 +65,19 @@ test('an agent is killed alone and started again: its tasks are untouched and ad
 test('all agents are killed at once: open connections and new ones go on through the kernels, and every task is adopted', async () => {
   const { lan, machines, blind, whole } = await five()
   const [n1] = machines
-  await n1.ok(`vine service create --quiet --name echo --replicas 5 --publish 7000:7 node -e '${echo}'`)
+  await n1.ok(`vine service create --detach --quiet --name echo --replicas 5 --publish 7000:7 node -e '${echo}'`)
   const before = [await runs(machines, 'web', 5), await runs(machines, 'echo', 5)]
   const say = await idleCallers(lan, machines)
-  expect(await say()).toBe('200 of 200')
+  expect(await say()).toBe(everyCaller)
   await Promise.all(machines.map((machine) => machine.killAgent()))
-  expect(await say()).toBe('200 of 200')
+  expect(await say()).toBe(everyCaller)
   expect(await whole()).toEqual([])
   // An agent that is up before the others takes them for dead: where no task is its own, its kernel refuses clients for that moment.
   blind()
   await Promise.all(machines.map((machine) => machine.start(agent)))
   await see(machines, machines)
   expect([await runs(machines, 'web', 5), await runs(machines, 'echo', 5)]).toEqual(before)
-  expect(await say()).toBe('200 of 200')
+  expect(await say()).toBe(everyCaller)
   expect(await whole()).toEqual([])
 })
 
@@ -168,6 +168,8 @@ test('the majority is lost at once: those who are left wait, then run everything
     [n1, n2],
     [n3, n4, n5],
   ]
+  // So few tasks that one dose is enough.
+  await n1.ok('vine service rm echo more')
   await lose(...lost)
   await Promise.all(lost.map((machine) => machine.killAll()))
   await see(left, left)
@@ -186,27 +188,33 @@ test('everything is killed at once and started again: every service is back', as
   await Promise.all(machines.map((machine) => machine.killAll()))
   await Promise.all(machines.map((machine) => machine.start(agent)))
   await see(machines, machines)
-  await Promise.all([runs(machines, 'web', 5), runs(machines, 'echo', 5), runs(machines, 'more', 3)])
+  await Promise.all([runs(machines, 'web', 5), runs(machines, 'late', 2)])
   for (const { address } of machines)
-    expect(await lan.outside(`curl -sS -m 3 http://${address}:8000/`)).toMatchObject({ code: 0 })
+    await until(async () => (await lan.outside(`curl -sS -m 3 http://${address}:8000/`)).code === 0, {
+      deadlineMs: 5_000,
+      what: `an answer through ${address}`,
+    })
   await until(async () => (await machines[0].run('vine status')).code === 0, {
     deadlineMs: 10_000,
     what: 'all to be well',
   })
 })
 
-/** Opens 40 connections through each machine that say nothing. What it returns lets each say a word, and tells how many were answered. */
+/** Opens connections through each machine that say nothing. What it returns lets each say a word, and tells how many were answered. */
 async function idleCallers(lan: Lan, machines: readonly Machine[]): Promise<() => Promise<string>> {
   const said: string[] = []
   const listen = `${outsideAddress}:9990`
   const places = machines.map(({ address }) => `${address}:7000`).join(' ')
-  lan.begin(`${process.execPath} ${join(root, 'test/e2e/idle-callers.ts')} ${listen} 40 ${places}`, (line) =>
+  lan.begin(`${process.execPath} ${join(root, 'test/e2e/idle-callers.ts')} ${listen} ${callers} ${places}`, (line) =>
     said.push(line),
   )
   await until(() => said.includes('open'), { deadlineMs: 10_000, what: 'the connections to be open' })
   return async () => (await lan.outside(`curl -sS http://${listen}/`)).out
 }
 
+/** Idle connections through each machine; more in linux-five.soak.ts. */
+const callers = Number(process.env.GRAPEVINE_CALLERS ?? 40)
+const everyCaller = `${5 * callers} of ${5 * callers}`
 const web = `node -e '${webProgram.replaceAll("'", '"')}'`
 const echo = echoProgram.replaceAll("'", '"')
 const agent = `vine agent ${agentFlags}`
