@@ -90,6 +90,8 @@ const strangerWaitMs = 10_000
 const connectLookMs = 20
 /** 1 s: one exchange takes milliseconds; a member that does not answer must not keep this node from taking part. */
 const tellWithinMs = 1_000
+/** 2 s: applying takes 100 ms; what the data plane refuses is told elsewhere and must not keep this node from taking part. */
+const routedWithinMs = 2_000
 /** A scope that no holder gives within this time is used as it is (design.md 3). */
 const scopeWaitMs = 2_000
 
@@ -113,6 +115,7 @@ export async function createNode(world: World, config: NodeConfig): Promise<Node
     view,
     run: config.run,
     setLiveness: view.setLiveness,
+    setReach: view.setReach,
     noteClock: view.noteClock,
     transport,
     clock,
@@ -244,7 +247,7 @@ export async function createNode(world: World, config: NodeConfig): Promise<Node
     view.watch((notice) => {
       reconcile.wake()
       routesLoop.wake()
-      if (notice.kind === 'liveness') return
+      if (notice.kind === 'liveness' || notice.kind === 'reach') return
       const members = notice.changes.filter(({ kind }) => kind === 'member' || kind === 'removal').map(({ id }) => id)
       if (members.length === 0) return
       transport.refresh()
@@ -328,6 +331,8 @@ export async function createNode(world: World, config: NodeConfig): Promise<Node
       if (given.dataplane === 'linux') makeIngress()
       await tellMembers()
       sync.hurry()
+      // A kernel forwards by the table of an earlier run until then, to tasks that ended meanwhile: nobody is to come through it as if all were well.
+      await routesLoop.whenRouted(() => true, routedWithinMs)
       membership.open()
       janitor.start()
     },

@@ -65,6 +65,7 @@ export type Notice =
   | { readonly kind: 'snapshot'; readonly changes: readonly Change[] }
   | { readonly kind: 'changes'; readonly changes: readonly Change[] }
   | { readonly kind: 'liveness'; readonly node: NodeId; readonly before: Liveness; readonly after: Liveness }
+  | { readonly kind: 'reach'; readonly node: NodeId }
 
 export interface ReplicatedView extends View, Writer {
   /** How the journal was found: 'new', 'cut' and 'broken' mean that the members know more than this node. */
@@ -75,6 +76,7 @@ export interface ReplicatedView extends View, Writer {
   /** The listener gets the state as it is, at once, and then every change of it. */
   watch(listener: (notice: Notice) => void): Cancel
   setLiveness(node: NodeId, liveness: Liveness, nowMs: number): void
+  setReach(node: NodeId, outOfReach: boolean): void
 
   noteClock(node: NodeId, offsetMs: number): void
   /** Wall ms: the median of the members' clocks. */

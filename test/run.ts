@@ -1,7 +1,7 @@
 // What `npm test` runs: the form of the code, then the layers of tests from the quick to the slow. Stages that do not compete
-// for a clock run side by side, the others one after another. It ends with one plain line, `N passed, N failed[, N skipped]`,
-// the sum over all stages, whatever happened: a stage that crashes or takes too long counts as a failure.
-// `npm test -- unit sim` runs the stages named.
+// for a clock, or mostly wait, run side by side, the others one after another. It ends with one plain line,
+// `N passed, N failed[, N skipped]`, the sum over all stages, whatever happened: a stage that crashes or takes too long counts as a
+// failure. `npm test -- unit e2e` runs the stages named, `e2e` for both of its lanes.
 import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -47,14 +47,17 @@ const groups: readonly (readonly Stage[])[] = [
   [layer('unit', 'is the decision right?')],
   [layer('contract', 'do the real and the simulated part behave alike?')],
   [layer('sim', 'does a cluster keep its promises?')],
-  [layer('e2e', 'does it work with real processes and sockets?', 'test/vitest.e2e.config.ts')],
+  [
+    lane('machines', 'does it work on machines and in their kernels?'),
+    lane('loopback', 'does it work with real processes and sockets?'),
+  ],
 ]
 
 process.exitCode = await main(process.argv.slice(2))
 
 async function main(names: readonly string[]): Promise<number> {
   const known = groups.flat().map((stage) => stage.name)
-  const unknown = names.filter((name) => !known.includes(name))
+  const unknown = names.filter((name) => !known.some((stage) => isOf(stage, name)))
   if (unknown.length > 0) {
     say(`There is no stage ${unknown.join(', ')}. Stages: ${known.join(', ')}`)
     return closing(oneFailure('no such stage'))
@@ -71,8 +74,12 @@ async function main(names: readonly string[]): Promise<number> {
   const tallies: Tally[] = []
   try {
     for (const group of groups) {
-      const chosen = group.filter((stage) => names.length === 0 || names.includes(stage.name))
-      tallies.push(...(await Promise.all(chosen.map((stage) => run(stage, chosen.length > 1)))))
+      const [first, ...others] = group.filter(
+        (stage) => names.length === 0 || names.some((name) => isOf(stage.name, name)),
+      )
+      if (first === undefined) continue
+      const shown = run(first)
+      tallies.push(...(await Promise.all([shown, ...others.map((stage) => run(stage, shown))])))
     }
   } finally {
     clearTimeout(alarm)
@@ -81,19 +88,28 @@ async function main(names: readonly string[]): Promise<number> {
   return closing(addTallies(tallies))
 }
 
-/** Runs one stage. Side by side the output is kept until the stage ends, so that lines of two stages never mix. */
-async function run(stage: Stage, sideBySide: boolean): Promise<Tally> {
+/** `e2e` names both `e2e-machines` and `e2e-loopback`. */
+function isOf(stage: string, name: string): boolean {
+  return stage === name || stage.startsWith(`${name}-`)
+}
+
+/**
+ * Runs one stage. Of stages side by side the first is shown while it runs; the output of another is kept until it and the one shown have
+ * ended, so that lines of two stages never mix.
+ */
+async function run(stage: Stage, shown?: Promise<unknown>): Promise<Tally> {
   const began = performance.now()
   if (ending !== undefined) return crashed(stage, `not begun, ${ending}`)
   const heading = `\n== ${stage.name}: ${stage.asks}`
-  if (!sideBySide) say(heading)
+  const kept = shown !== undefined
+  if (!kept) say(heading)
   const [command = '', ...args] = stage.command
   const child = spawn(join(bin, command), args, {
     cwd: root,
     env: { ...process.env, ...colour, PATH: `${bin}:${process.env.PATH ?? ''}` },
     // A group of its own, so that nothing a test started outlives a stage that had to be stopped.
     detached: true,
-    stdio: ['ignore', sideBySide ? 'pipe' : 'inherit', sideBySide ? 'pipe' : 'inherit'],
+    stdio: ['ignore', kept ? 'pipe' : 'inherit', kept ? 'pipe' : 'inherit'],
   })
   let output = ''
   for (const stream of [child.stdout, child.stderr]) stream?.setEncoding('utf8').on('data', (text) => (output += text))
@@ -109,9 +125,11 @@ async function run(stage: Stage, sideBySide: boolean): Promise<Tally> {
     child.on('close', (code, signal) => resolve(code === 0 ? undefined : `ended with ${signal ?? `exit code ${code}`}`))
   })
   running.delete(stop)
-  if (sideBySide) say(heading)
+  const seconds = ((performance.now() - began) / 1000).toFixed(1)
+  await shown
+  if (kept) say(heading)
   if (output.trim() !== '') say(output.trimEnd())
-  say(`-- ${stage.name}: ${((performance.now() - began) / 1000).toFixed(1)} s`)
+  say(`-- ${stage.name}: ${seconds} s`)
   if (stopped !== undefined) return crashed(stage, stopped)
   if (stage.report === undefined) {
     return end === undefined ? { passed: 1, failed: 0, skipped: 0, failures: [], needs: [] } : oneFailure(stage.name)
@@ -140,15 +158,28 @@ function signalGroup(pid: number | undefined, signal: NodeJS.Signals): void {
   }
 }
 
-function layer(name: string, asks: string, config = 'test/vitest.config.ts'): Stage {
+function layer(name: string, asks: string): Stage {
+  return vitest({ name, asks, words: ['--config', 'test/vitest.config.ts', `test/${name}/`] })
+}
+
+/** Of the end-to-end layer, see test/vitest.e2e.config.ts. */
+function lane(name: string, asks: string): Stage {
+  return vitest({
+    name: `e2e-${name}`,
+    asks,
+    words: ['--config', 'test/vitest.e2e.config.ts', '--project', name],
+  })
+}
+
+interface Tests extends Pick<Stage, 'name' | 'asks'> {
+  /** Which tests, as vitest is told. */
+  readonly words: readonly string[]
+}
+
+function vitest({ name, asks, words }: Tests): Stage {
   const report = join(reports, `${name}.json`)
   const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${report}`]
-  return {
-    name,
-    asks,
-    report,
-    command: ['vitest', 'run', '--config', config, `test/${name}/`, '--passWithNoTests', ...reporters],
-  }
+  return { name, asks, report, command: ['vitest', 'run', ...words, ...reporters] }
 }
 
 function closing(total: Tally): number {

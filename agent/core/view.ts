@@ -41,6 +41,8 @@ export interface Member {
   readonly liveness: Liveness
   /** Monotonic ms at which `liveness` last changed here. */
   readonly sinceMs: number
+  /** It lives, as others say, but its answers do not come back to this node: clients are not led there from here. */
+  readonly outOfReach?: boolean
 }
 
 export interface View {

@@ -40,6 +40,8 @@ export interface MembershipDeps {
   readonly run: string
   /** Where beliefs go. */
   readonly setLiveness: (node: NodeId, liveness: Liveness, nowMs: number) => void
+  /** Whether a member that lives is out of this node's own reach. */
+  readonly setReach: (node: NodeId, outOfReach: boolean) => void
   /** A member's clock, as far ahead of ours as measured. */
   readonly noteClock: (node: NodeId, offsetMs: number) => void
   readonly transport: Transport
@@ -96,6 +98,15 @@ export function createMembershipLoop(deps: MembershipDeps): MembershipLoop {
   }
 
   const performers: { readonly [K in keyof Effects]: (effect: Effects[K]) => void } = {
+    reach: ({ node, outOfReach }) => {
+      log.info(
+        `${nodeName(view, node)} ${outOfReach ? 'is reached by others, and not from here' : 'is reached again'}`,
+        {
+          node,
+        },
+      )
+      deps.setReach(node, outOfReach)
+    },
     gossip: ({ claims }) => transport.publish(membershipTopic, encode({ claims })),
     report,
     probe: ({ node, timeoutMs, about }) => void probe(node, timeoutMs, about),

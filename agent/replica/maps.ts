@@ -24,6 +24,8 @@ export interface ViewMaps {
   show(scope: Scope, kind: Kind, id: string, author: NodeId, record: StateRecord | undefined): void
   /** Returns what was believed before; undefined if nothing changed. */
   setLiveness(node: NodeId, liveness: Liveness, nowMs: number): Liveness | undefined
+  /** Returns whether that is news. */
+  setReach(node: NodeId, outOfReach: boolean): boolean
   forgetNetwork(network: NetworkId): void
 }
 
@@ -40,6 +42,7 @@ export function createMaps(self: NodeId, now: () => number): ViewMaps {
   const memberRecords = new Map<NodeId, Stamped<MemberValue>>()
   const nodes = new Map<NodeId, Stamped<NodeValue>>()
   const beliefs = new Map<NodeId, Belief>([[self, { liveness: 'alive', sinceMs: now() }]])
+  const outOfReach = new Set<NodeId>()
   const members = new Map<NodeId, Member>()
   const removals = new Map<NodeId, Stamped<Values['removal']>>()
   const tokens = new Map<string, Stamped<Values['token']>>()
@@ -64,6 +67,7 @@ export function createMaps(self: NodeId, now: () => number): ViewMaps {
       node: node?.value ?? unwritten,
       ...(node === undefined ? {} : { nodeVersion: node.version }),
       ...belief,
+      ...(outOfReach.has(id) ? { outOfReach: true } : {}),
     })
   }
 
@@ -149,6 +153,14 @@ export function createMaps(self: NodeId, now: () => number): ViewMaps {
       revision++
       assemble(node)
       return before ?? 'suspect'
+    },
+    setReach(node, isOut) {
+      if (outOfReach.has(node) === isOut) return false
+      if (isOut) outOfReach.add(node)
+      else outOfReach.delete(node)
+      revision++
+      assemble(node)
+      return true
     },
     forgetNetwork(network) {
       if (endpoints.delete(network)) revision++

@@ -272,6 +272,9 @@ export async function openView(options: ViewOptions): Promise<ReplicatedView> {
       }
       if (before !== undefined) tell({ kind: 'liveness', node, before, after: liveness })
     },
+    setReach(node, outOfReach) {
+      if (maps.setReach(node, outOfReach)) tell({ kind: 'reach', node })
+    },
     noteClock: (node, offsetMs) => stamps.noteClock(node, offsetMs),
     clusterTime: () => stamps.clusterTime(),
     clockOffsetMs: () => stamps.offsetMs(),

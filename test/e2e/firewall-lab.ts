@@ -41,7 +41,7 @@ export interface RouteChange {
 /** On a switch of its own, which ends with the test, or on one that somebody else takes away. */
 export async function startLab(given?: Lan): Promise<Lab> {
   const lan = given ?? (await createLan())
-  const machines = [await lan.add(), await lan.add(), await lan.add()]
+  const machines = await Promise.all([lan.add(), lan.add(), lan.add()])
   const restored = new Map<string, number>()
   const inTask = (machine: Machine, line: string) =>
     `nsenter --net=/run/netns/${namespaceName(idOf(machine.name), '0badcafe')} ${line}`
@@ -49,10 +49,12 @@ export async function startLab(given?: Lan): Promise<Lab> {
     lan,
     machines,
     async route(change) {
-      for (const machine of machines) {
-        const body = { routes: lab.routesFor(machine, change), local: lab.localOf(machine) }
-        await machine.client.post('/apply', body)
-      }
+      await Promise.all(
+        machines.map((machine) => {
+          const body = { routes: lab.routesFor(machine, change), local: lab.localOf(machine) }
+          return machine.client.post('/apply', body)
+        }),
+      )
     },
     routesFor: (machine, change) => routesFor(machines, machine, change),
     localOf: localOf,

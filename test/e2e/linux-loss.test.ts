@@ -10,10 +10,10 @@ test('an agent that is killed leaves its tasks reachable by the kernel; the next
   const [lan, n1, n2, n3] = await linuxCluster()
   await n1.ok('vine network create -d overlay net')
   await n1.ok(
-    `vine service create --quiet --name web --network net --publish 8000:80 --replicas 3 --replicas-max-per-node 1 ${tellsClient}`,
+    `vine service create --detach --quiet --name web --network net --publish 8000:80 --replicas 3 --replicas-max-per-node 1 ${tellsClient}`,
   )
   await n1.ok(
-    `vine service create --quiet --name short --network net --constraint node.hostname==n2 sh -c 'sleep 1000'`,
+    `vine service create --detach --quiet --name short --network net --constraint node.hostname==n2 sh -c 'sleep 1000'`,
   )
   const before = await runs([n1, n2, n3], 'web', 3)
   const short = await taskOf(n2, 'short')
@@ -35,7 +35,7 @@ test('an agent that is killed leaves its tasks reachable by the kernel; the next
 
 test('what is left in the kernel when an agent and its tasks are killed is listed by vine doctor, and removed when asked', async () => {
   const [, n1] = await linuxCluster()
-  await n1.ok(`vine service create --quiet --name web --mode global --publish 8000:80 ${tellsClient}`)
+  await n1.ok(`vine service create --detach --quiet --name web --mode global --publish 8000:80 ${tellsClient}`)
   const { pid } = await taskOf(n1, 'web')
   expect((await n1.ok('vine doctor')).match(/^leftovers: ok/m)).not.toBeNull()
   await n1.ok(`kill -KILL $(pgrep -f "[a]gent/main.ts agent") && kill -KILL ${pid}`)
@@ -51,7 +51,7 @@ test('what is left in the kernel when an agent and its tasks are killed is liste
 
 test('power fails on a machine: within a second or two nobody is sent there, and its tasks run elsewhere', async () => {
   const [lan, n1, n2, n3] = await linuxCluster()
-  await n1.ok(`vine service create --quiet --name web --replicas 3 --publish 8000:80 ${tellsClient}`)
+  await n1.ok(`vine service create --detach --quiet --name web --replicas 3 --publish 8000:80 ${tellsClient}`)
   await runs([n1, n2, n3], 'web', 3)
   await asked(lan, n1, (answers) => answers.size === 3)
   await n3.powerOff()
@@ -73,9 +73,9 @@ test('a cable is pulled and plugged in again: tasks reach each other again by vi
   const [, n1, n2, n3] = await linuxCluster()
   await n1.ok('vine network create -d overlay net')
   await n1.ok(
-    `vine service create --quiet --name web --network net --replicas 3 --replicas-max-per-node 1 ${tellsClient}`,
+    `vine service create --detach --quiet --name web --network net --replicas 3 --replicas-max-per-node 1 ${tellsClient}`,
   )
-  await n1.ok("vine service create --quiet --name client --network net --mode global sh -c 'sleep 1000'")
+  await n1.ok("vine service create --detach --quiet --name client --network net --mode global sh -c 'sleep 1000'")
   await runs([n1, n2, n3], 'web', 3)
   const client = await taskOf(n3, 'client')
   await meets(client, ['n1', 'n2', 'n3'])
@@ -91,9 +91,9 @@ test('nodes with and without the linux data plane reach each other: by name, by 
   const [lan, n1, n2, n3] = await linuxCluster({ userspace: ['n2'] })
   await n1.ok('vine network create -d overlay net')
   await n1.ok(
-    `vine service create --quiet --name web --network net --publish 8000:80 --replicas 3 --replicas-max-per-node 1 ${tellsClient}`,
+    `vine service create --detach --quiet --name web --network net --publish 8000:80 --replicas 3 --replicas-max-per-node 1 ${tellsClient}`,
   )
-  await n1.ok("vine service create --quiet --name client --network net --mode global sh -c 'sleep 1000'")
+  await n1.ok("vine service create --detach --quiet --name client --network net --mode global sh -c 'sleep 1000'")
   await runs([n1, n2, n3], 'web', 3)
   for (const machine of [n1, n2, n3]) await asked(lan, machine, (answers) => answers.size === 3)
   for (const machine of [n1, n3]) await meets(await taskOf(machine, 'client'), ['n1', 'n2', 'n3'])

@@ -38,7 +38,7 @@ test('a port published on every machine is served by tasks elsewhere, which see 
   const [lan, n1, n2, n3] = await linuxCluster()
   await n1.ok('vine network create -d overlay appnet')
   await n1.ok(
-    `vine service create --quiet --name app --replicas 2 --network appnet --publish 8000:80 --constraint node.hostname!=n3 ${tellsClient}`,
+    `vine service create --detach --quiet --name app --replicas 2 --network appnet --publish 8000:80 --constraint node.hostname!=n3 ${tellsClient}`,
   )
   await runs([n1, n2, n3], 'app', 2)
   const frames: string[] = []
@@ -55,7 +55,8 @@ test('a port published on every machine is served by tasks elsewhere, which see 
   const answers = new Set<string>()
   await until(
     async () => {
-      answers.add((await lan.outside(`curl -sS -m 3 http://${n3.address}:8000/`)).out)
+      const { code, out } = await lan.outside(`curl -sS -m 3 http://${n3.address}:8000/`)
+      if (code === 0) answers.add(out)
       const missing = proofs.filter((proof) => !frames.some((frame) => new RegExp(proof).test(frame)))
       return (answers.size === 2 && missing.length === 0) || Promise.reject(new Error(missing.join()))
     },
@@ -72,17 +73,21 @@ test('a port published on every machine is served by tasks elsewhere, which see 
 test('names, both endpoint modes: dnsrr answers with the tasks themselves; who is on no common network is out of reach', async () => {
   const [, n1, n2, n3] = await linuxCluster()
   await n1.ok('vine network create -d overlay one && vine network create -d overlay two')
-  await n1.ok(`vine service create --quiet --name api --network one --replicas 2 --endpoint-mode dnsrr ${tellsClient}`)
-  await n1.ok(`vine service create --quiet --name web --network one --replicas 3 ${tellsClient}`)
-  await n1.ok("vine service create --quiet --name near --network one --mode global sh -c 'sleep 1000'")
-  await n1.ok("vine service create --quiet --name far --network two --mode global sh -c 'sleep 1000'")
+  await n1.ok(
+    `vine service create --detach --quiet --name api --network one --replicas 2 --endpoint-mode dnsrr ${tellsClient}`,
+  )
+  await n1.ok(`vine service create --detach --quiet --name web --network one --replicas 3 ${tellsClient}`)
+  await n1.ok("vine service create --detach --quiet --name near --network one --mode global sh -c 'sleep 1000'")
+  await n1.ok("vine service create --detach --quiet --name far --network two --mode global sh -c 'sleep 1000'")
   await runs([n1, n2, n3], 'web', 3)
   const [target] = await runs([n2], 'api', 2)
   const address = target?.addresses[0]?.split('/')[0]
   for (const machine of [n1, n2, n3]) {
     const near = await taskOf(machine, 'near')
-    const answered = (await near.ok('dig +short api')).split('\n')
-    expect(answered).toHaveLength(2)
+    await until(async () => (await near.ok('dig +short api')).split('\n').length === 2, {
+      deadlineMs: 8_000,
+      what: 'both tasks of api to be named',
+    })
     const met = new Set<string>()
     await until(
       async () => {
@@ -93,7 +98,8 @@ test('names, both endpoint modes: dnsrr answers with the tasks themselves; who i
     )
     const far = await taskOf(machine, 'far')
     expect((await far.run('dig +short +time=1 web')).out).toBe('')
-    expect((await near.run(`curl -sS -m 2 --connect-timeout 1 http://${address}:81/`)).code).toBe(7)
+    const refused = async () => (await near.run(`curl -sS -m 2 --connect-timeout 1 http://${address}:81/`)).code === 7
+    await until(refused, { deadlineMs: 8_000, what: 'the task itself to refuse' })
     expect((await far.run(`curl -sS -m 2 --connect-timeout 1 http://${address}:81/`)).code).not.toBe(0)
   }
 })

@@ -29,6 +29,12 @@ export interface Machine {
   ok(line: string): Promise<string>
   /** Starts a program that goes on; its standard output, line by line. */
   begin(line: string, onLine: (line: string) => void): void
+  /** Like `begin`, in its network alone: whoever kills all that it runs does not meet the program. */
+  observe(line: string, onLine: (line: string) => void): void
+  /** SIGKILL to everything it runs, agent and tasks, as far as the kernel goes on. */
+  killAll(): Promise<void>
+  /** SIGKILL to its agent alone: tasks go on. */
+  killAgent(): Promise<void>
   /** Starts an agent with this command line and waits until it answers. Default: `vine agent`. */
   start(line?: string): Promise<void>
   /** Starts an agent without waiting. */
@@ -39,8 +45,8 @@ export interface Machine {
   /** The cable is pulled, or plugged in again. */
   pull(): Promise<void>
   plug(): Promise<void>
-  /** Drops what comes from another machine; what goes there still arrives. `hear` ends it for all. */
-  ignore(other: Machine): Promise<void>
+  /** Drops what comes from other machines; what goes there still arrives. `hear` ends it for all. */
+  ignore(...others: readonly Machine[]): Promise<void>
   hear(): Promise<void>
   /** Ends at once, without a word to anyone. Its disk stays. */
   powerOff(): Promise<void>
@@ -53,6 +59,10 @@ export interface Lan {
   machines(): readonly Machine[]
   /** A line of shell at the switch's own address: somebody who is no member. */
   outside(line: string): Promise<Ran>
+  /** Starts a program there that goes on; its standard output, line by line. */
+  begin(line: string, onLine: (line: string) => void): void
+  /** What the agents said, for a test that failed. */
+  said(): string
   close(): Promise<void>
 }
 
@@ -120,17 +130,15 @@ const isolation = ['--net', '--mount', '--pid', '--uts', '--fork', '--kill-child
 export async function createLan(): Promise<Lan> {
   const lan = await openLan()
   onTestFinished(lan.close)
-  onTestFailed(() => {
-    for (const { name, said } of lan.machines()) process.stderr.write(`--- ${name} said:\n${said().slice(-4_000)}\n`)
-  })
+  onTestFailed(() => void process.stderr.write(lan.said()))
   return lan
 }
 
-/** The same outside of a test: whoever opens it closes it. */
+/** A switch that the caller closes: for tests that share one, and for measurements. */
 export async function openLan(): Promise<Lan> {
   for (const tool of ['nft', 'nsenter', 'bash', 'hostname']) needs(tool)
   const lab = await hold([...needsMachines(), 'sh', '-c', cabinet])
-  const machines: Machine[] = []
+  const machines: Owned[] = []
 
   async function close(): Promise<void> {
     lab.child.stdin?.end()
@@ -146,6 +154,8 @@ export async function openLan(): Promise<Lan> {
     },
     machines: () => machines,
     outside: (line) => shell(lab.pid, line),
+    begin: (line, onLine) => begin(inside(lab.pid, `exec ${line}`), onLine),
+    said: () => machines.map(({ name, said }) => `--- ${name} said:\n${said().slice(-4_000)}\n`).join(''),
     close,
   }
 }
@@ -206,14 +216,16 @@ function createMachine(lab: number, index: number, options: MachineOptions): Mac
     said: () => said,
     run: (line) => shell(pid(), line),
     ok: (line) => done(pid(), line),
-    begin(line, onLine) {
-      let rest = ''
-      const child = spawn('nsenter', inside(pid(), `exec ${line}`), { stdio: ['ignore', 'pipe', 'inherit'] })
-      child.stdout.setEncoding('utf8').on('data', (text: string) => {
-        const lines = (rest + text).split('\n')
-        rest = lines.pop() ?? ''
-        for (const one of lines) onLine(one)
-      })
+    begin: (line, onLine) => begin(inside(pid(), `exec ${line}`), onLine),
+    observe: (line, onLine) => begin(inside(pid(), `exec ${line}`, ['-n']), onLine),
+    async killAll() {
+      // All that the shell can see but itself and the first process, which the kernel keeps from the signals of its children.
+      await machine.run('kill -KILL -1')
+      await until(() => agent?.exitCode !== null || agent.signalCode !== null, ended(name))
+    },
+    async killAgent() {
+      await machine.ok('kill -KILL $(pgrep -f "[a]gent/main.ts agent")')
+      await until(() => agent?.exitCode !== null || agent.signalCode !== null, ended(name))
     },
     launch(line = 'vine agent') {
       const child = spawn('nsenter', inside(pid(), `exec ${line}`), { stdio: ['ignore', 'pipe', 'pipe'] })
@@ -236,11 +248,11 @@ function createMachine(lab: number, index: number, options: MachineOptions): Mac
     },
     pull: async () => void (await done(lab, `ip link set ${name} down`, ['-n'])),
     plug: async () => void (await done(lab, `ip link set ${name} up`, ['-n'])),
-    ignore: async (other) =>
+    ignore: async (...others) =>
       void (await done(
         pid(),
         `nft add table inet cut && nft add chain inet cut in '{ type filter hook input priority 0; }' &&
-         nft add rule inet cut in ip saddr ${other.address} drop`,
+         nft add rule inet cut in ip saddr { ${others.map(({ address }) => address).join()} } drop`,
       )),
     hear: async () => void (await done(pid(), 'nft delete table inet cut')),
     async powerOff() {
@@ -261,6 +273,21 @@ function createMachine(lab: number, index: number, options: MachineOptions): Mac
     },
   }
   return machine
+}
+
+function ended(name: string) {
+  return { deadlineMs: 20_000, what: `the agent of ${name} to end` } as const
+}
+
+/** A program that goes on, and each line that it prints. */
+function begin(words: readonly string[], onLine: (line: string) => void): void {
+  let rest = ''
+  const child = spawn('nsenter', words, { stdio: ['ignore', 'pipe', 'inherit'] })
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    const lines = (rest + text).split('\n')
+    rest = lines.pop() ?? ''
+    for (const one of lines) onLine(one)
+  })
 }
 
 /** Starts namespaces that last as long as their standard input is open. */

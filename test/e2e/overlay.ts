@@ -20,6 +20,8 @@ export async function linuxCluster({ userspace = [] }: { readonly userspace?: re
 
 export interface Task {
   readonly pid: number
+  /** On the first of its networks. */
+  readonly address: string
   /** A line of shell in the task's network, with its files. */
   run(line: string): ReturnType<Machine['run']>
   ok(line: string): Promise<string>
@@ -33,7 +35,13 @@ export async function taskOf(machine: Machine, service: string): Promise<Task> {
     { deadlineMs: 10_000, what: `${service} to run on ${machine.name}` },
   )
   const line = (inside: string) => `nsenter -t ${found.pid} -n -m -- sh -c '${inside}'`
-  return { pid: found.pid, run: (inside) => machine.run(line(inside)), ok: (inside) => machine.ok(line(inside)) }
+  const address = found.addresses[0]?.split('/')[0] ?? ''
+  return {
+    pid: found.pid,
+    address,
+    run: (inside) => machine.run(line(inside)),
+    ok: (inside) => machine.ok(line(inside)),
+  }
 }
 
 /** Answers with its node's name and who asks. */

@@ -158,6 +158,27 @@ test('an agent that is killed alone finds its tasks running and keeps them', asy
   expect(new Map(running(web).map(({ plan, pid }) => [plan.task, pid]))).toEqual(pids)
 })
 
+test('an agent that is back takes part only when its data plane obeys what became of its tasks', async () => {
+  const { cluster, watched, machine, create, running } = await scene({ seed: 207, nodes: 3 })
+  const web = await create({ name: 'web', replicas: 6, publish: [8080] })
+  cluster.kill(machine(2), { tasks: 'end' })
+  await watched.run(2_000)
+  const back = cluster.start(machine(2))
+  const { apply } = back.dataplane
+  // As slow as a kernel with a large table on a busy machine.
+  back.dataplane.apply = async (routes) => {
+    await new Promise<void>((resolve) => cluster.world.time.after(300, resolve))
+    return await apply(routes)
+  }
+  expect(await cluster.runUntil(() => back.begun, 10_000)).toBe(true)
+  const led = back.dataplane.routes()?.published.flatMap(({ backends }) => backends.map(({ task }) => task))
+  expect(led?.sort()).toEqual(
+    running(web)
+      .map(({ plan }) => plan.task)
+      .sort(),
+  )
+})
+
 test('after a power cut of all machines every acknowledged service is back', async () => {
   const { cluster, watched, agent, machines, create } = await scene({ seed: 206, nodes: 5 })
   await create({ name: 'web', replicas: 5 })

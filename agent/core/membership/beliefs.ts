@@ -76,6 +76,13 @@ export function change(state: Swim, entry: Entry, by: NodeId): Stepped {
   return { state: withEntry(state, entry), effects }
 }
 
+/** Whether answers come back to this node itself. Who lives by the word of others alone is a member, and nobody to lead clients to from here. */
+export function reach(state: Swim, node: NodeId, outOfReach: boolean): Stepped {
+  const entry = state.entries.get(node)
+  if (entry === undefined || (entry.outOfReach ?? false) === outOfReach) return { state, effects: [] }
+  return { state: withEntry(state, { ...entry, outOfReach }), effects: [{ do: 'reach', node, outOfReach }] }
+}
+
 export function withEntry(state: Swim, entry: Entry): Swim {
   return { ...state, entries: new Map(state.entries).set(entry.node, entry) }
 }

@@ -20,6 +20,8 @@ export interface Entry {
   readonly heldUntilMs: number | undefined
   readonly cause: Cause
   readonly confirmedBy: readonly NodeId[]
+  /** Others reach it, and no answer comes back to this node: a fault of one way between the two. */
+  readonly outOfReach?: boolean
 }
 
 export type Cause = Claim['cause']
@@ -84,6 +86,8 @@ export interface Effects {
   confirm: { readonly node: NodeId; readonly helpers: readonly NodeId[] }
   /** This node's belief changed; `was` is undefined for a member that is new here. */
   report: { readonly entry: Entry; readonly was: Liveness | undefined; readonly by: NodeId }
+  /** `outOfReach` changed. */
+  reach: { readonly node: NodeId; readonly outOfReach: boolean }
 }
 export type Effect = { [K in keyof Effects]: { readonly do: K } & Effects[K] }[keyof Effects]
 

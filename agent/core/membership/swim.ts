@@ -18,6 +18,7 @@ import {
   pickHelpers,
   postponeAll,
   probeNow,
+  reach,
   revived,
   shuffle,
   sorted,
@@ -145,13 +146,14 @@ function probeBuried(state: Swim, at: At): readonly Effect[] {
 }
 
 function acked(before: Swim, { node, incarnation, run }: Extract<Input, { is: 'acked' }>, at: At): Stepped {
-  const state = { ...before, awareness: Math.max(0, before.awareness - 1) }
+  const { state, effects } = reach({ ...before, awareness: Math.max(0, before.awareness - 1) }, node, false)
   const entry = state.entries.get(node)
-  if (entry === undefined) return { state, effects: [] }
+  if (entry === undefined) return { state, effects }
   const answered: Entry = { ...entry, run, answeredMs: at.nowMs, incarnation: Math.max(entry.incarnation, incarnation) }
   if (entry.liveness === 'left' || incarnation <= entry.incarnation)
-    return { state: withEntry(state, answered), effects: [] }
-  return change(state, revived(answered), node)
+    return { state: withEntry(state, answered), effects }
+  const done = change(state, revived(answered), node)
+  return { state: done.state, effects: [...effects, ...done.effects] }
 }
 
 function missed(state: Swim, node: NodeId, lateMs: number, at: At): Stepped {
@@ -164,7 +166,8 @@ function missed(state: Swim, node: NodeId, lateMs: number, at: At): Stepped {
 }
 
 function asked(before: Swim, input: Extract<Input, { is: 'asked' }>, at: At): Stepped {
-  if (input.reached || input.lateMs > at.times.probeTimeoutMs / 4) return { state: before, effects: [] }
+  if (input.lateMs > at.times.probeTimeoutMs / 4) return { state: before, effects: [] }
+  if (input.reached) return reach(before, input.node, true)
   // Helpers that did not even answer point at us (Lifeguard: missing nacks).
   const awareness = Math.min(awarenessMax, before.awareness + (input.asked - input.nacks))
   const done = doubt({ ...before, awareness }, input.node, 'silent', at)

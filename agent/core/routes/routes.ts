@@ -99,11 +99,12 @@ function backendOf(task: TaskId, endpoint: EndpointValue, { view, self }: Known)
   const record = view.tasks.get(task)?.value
   if (record === undefined || !serves(record, endpoint, view)) return undefined
   const local = endpoint.node === self
+  const member = view.members.get(endpoint.node)
   return {
     task,
     node: endpoint.node,
     local,
-    suspect: !local && view.members.get(endpoint.node)?.liveness === 'suspect',
+    suspect: !local && (member?.liveness === 'suspect' || member?.outOfReach === true),
     healthy: endpoint.ready,
     host: endpoint.host,
     ports: endpoint.ports,

@@ -66,7 +66,7 @@ export interface Backend {
   readonly node: NodeId
   /** On this node: dialled directly. Else through the mesh. */
   readonly local: boolean
-  /** Its node is suspect: used only if nothing else exists. */
+  /** Its node is suspect, or out of this node's reach: used only if nothing else exists. */
   readonly suspect: boolean
   /** Fails its health check: used only when more than half of the backends do (no black hole). */
   readonly healthy: boolean

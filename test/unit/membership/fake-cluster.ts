@@ -159,7 +159,7 @@ export function createFakeCluster(size: number, seed: number, times = presets.lo
           second: effect.second,
         })
       })
-    } else {
+    } else if (effect.do === 'confirm') {
       const helper = effect.helpers.find((id) => nodes.get(id)?.state === 'up')
       const killed = nodes.get(effect.node)?.state === 'killed'
       after(4, () =>

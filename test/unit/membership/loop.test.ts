@@ -26,6 +26,7 @@ function stage(recordRun: string) {
     view,
     run: 'own',
     setLiveness: (node, liveness) => told.push([node, liveness]),
+    setReach() {},
     noteClock() {},
     transport,
     clock,

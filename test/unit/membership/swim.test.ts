@@ -82,6 +82,18 @@ describe('a cluster of five', () => {
     }
   })
 
+  it('knows of one whose answers do not come back to it, while others reach it, until they do again', () => {
+    const cluster = createFakeCluster(5, 3)
+    cluster.run(1_000)
+    cluster.cutLink('n2', 'n1')
+    cluster.run(3_000)
+    expect(cluster.entry('n1', 'n2')).toMatchObject({ liveness: 'alive', outOfReach: true })
+    expect(cluster.entry('n3', 'n2')?.outOfReach ?? false).toBe(false)
+    cluster.mend()
+    cluster.run(2_000)
+    expect(cluster.entry('n1', 'n2')).toMatchObject({ liveness: 'alive', outOfReach: false })
+  })
+
   it('keeps a node that one member cannot reach but others can', () => {
     const cluster = createFakeCluster(5, 3)
     cluster.cutLink('n1', 'n2')

@@ -365,7 +365,7 @@ describe('watchers', () => {
     await net.advance(300)
     const seen: string[] = []
     b.view.watch((notice) => {
-      if (notice.kind === 'liveness') return
+      if (notice.kind === 'liveness' || notice.kind === 'reach') return
       for (const { kind, before, after } of notice.changes) {
         if (kind === 'service') seen.push(`${notice.kind}: ${nameOf(before)} -> ${nameOf(after)}`)
       }

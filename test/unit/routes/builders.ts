@@ -25,6 +25,8 @@ export interface ViewIs {
   readonly self?: NodeId
   /** Nodes and what SWIM believes of them; every node boots as `boot-<id>`. */
   readonly members?: Readonly<Record<NodeId, Liveness>>
+  /** Those whose answers do not come back to `self`. */
+  readonly outOfReach?: readonly NodeId[]
   readonly services?: readonly Stamped<ServiceValue>[]
   readonly tasks?: readonly TaskIs[]
 }
@@ -33,7 +35,8 @@ export function view(is: ViewIs): View {
   const members = new Map<NodeId, Member>()
   for (const [id, liveness] of Object.entries(is.members ?? { n1: 'alive', n2: 'alive' })) {
     const record = stamped(id, { name: id, boot: `boot-${id}` } as Member['record']['value'])
-    members.set(id, { id, record, node: {} as Member['node'], liveness: liveness as Liveness, sinceMs: 0 })
+    const reach = is.outOfReach?.includes(id) === true ? { outOfReach: true } : {}
+    members.set(id, { id, record, node: {} as Member['node'], liveness: liveness as Liveness, sinceMs: 0, ...reach })
   }
   const tasks = new Map<TaskId, Stamped<TaskValue>>()
   const tasksByService = new Map<ServiceId, Set<TaskId>>()
