@@ -2,7 +2,6 @@
  * Which data plane this agent runs: the one that was asked for, if this machine is fit for it.
  */
 import type { AgentConfig } from '../config.ts'
-import { vxlanPort } from '../dataplane/linux/names.ts'
 import { fault } from '../fault.ts'
 
 export interface Chosen {

@@ -138,7 +138,7 @@ export async function createLan(): Promise<Lan> {
 export async function openLan(): Promise<Lan> {
   for (const tool of ['nft', 'nsenter', 'bash', 'hostname']) needs(tool)
   const lab = await hold([...needsMachines(), 'sh', '-c', cabinet])
-  const machines: Owned[] = []
+  const machines: Machine[] = []
 
   async function close(): Promise<void> {
     lab.child.stdin?.end()
