@@ -95,7 +95,7 @@ test('WireGuard that is killed is there again, an agent that is killed takes it 
   const pids = [await taskOf(n2, 'server'), await taskOf(n2, 'all')].map(({ pid }) => pid)
   await n2.ok(`kill -KILL $(pgrep -f "[a]gent/main.ts agent") && kill -KILL ${pids.join(' ')}`)
   await until(async () => (await n2.run('vine doctor')).out.includes('device vw'), {
-    deadlineMs: 5_000,
+    deadlineMs: 10_000,
     what: 'the device to be listed',
   })
   expect((await n2.run('vine doctor --clean')).out).toMatch(/^leftovers: ok/m)
