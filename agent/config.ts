@@ -59,6 +59,8 @@ export interface DataplaneConfig {
   readonly addresses: readonly string[]
   /** UDP port of the tunnels between linux nodes. */
   readonly dataPathPort: number
+  /** UDP port on which the linux data plane takes what is encrypted. */
+  readonly wireguardPort: number
 }
 
 export interface DnsConfig {
@@ -119,6 +121,9 @@ interface Source {
 /** 7766 is in no list of registered ports (IANA); the mesh takes the next one. */
 const listenDefault = '/ip4/0.0.0.0/tcp/7766'
 
+/** What wg(8)'s own documents use. */
+const wireguardPortDefault = 51_820
+
 const keys = new Set([
   'listen',
   'address',
@@ -138,6 +143,7 @@ const keys = new Set([
   'metrics',
   'dataplane',
   'data-path-port',
+  'wireguard-port',
   'preset',
   'log-level',
 ])
@@ -189,6 +195,7 @@ function build(read: Reader, { env, machine }: ConfigInput): AgentConfig {
         ...new Set([...(machine.routeAddress ? [machine.routeAddress] : []), '127.0.0.1']),
       ]),
       dataPathPort: read.whole('data-path-port', 1, 65_535) ?? vxlanPort,
+      wireguardPort: read.whole('wireguard-port', 1, 65_535) ?? wireguardPortDefault,
     },
     dns: {
       ports: ports === undefined ? [53, 10_053] : [ports],
@@ -226,8 +233,11 @@ function apiOverTcp(read: Reader): ApiConfig['tcp'] {
 }
 
 /** What two settings together may not be. */
-function relations({ transport, api, dns }: AgentConfig): readonly string[] {
+function relations({ transport, api, dns, dataplane }: AgentConfig): readonly string[] {
   const problems: string[] = []
+  const { dataPathPort, wireguardPort } = dataplane
+  if (dataPathPort === wireguardPort)
+    problems.push(`UDP port ${dataPathPort} is asked for twice: by --data-path-port and by --wireguard-port`)
   const ports = transport.listen.map(portOf)
   if (transport.token !== undefined && transport.join.length === 0)
     problems.push('--token is given without --join: name the member to join through')

@@ -19,7 +19,7 @@ import { greeting } from './start/greet.ts'
 import { admit, firstWord, type Origin, originOf } from './start/join.ts'
 import { type Belonging, lockDirectory, readBelonging, writeBelonging } from './start/place.ts'
 import { joinAddress, meshAddresses } from './start/reach.ts'
-import { agentVersion, selfFacts } from './start/self.ts'
+import { agentVersion, selfFacts, wireguardFacts } from './start/self.ts'
 import { type Serving, serve } from './start/serve.ts'
 import { transportTimes } from './transport/admission.ts'
 import { createTransport, type Libp2pTransport } from './transport/transport.ts'
@@ -159,6 +159,7 @@ async function takePart(parts: Parts, { node, control }: Opened, belonging: Belo
     mesh,
     certificate,
     dataplane: edges.chosen,
+    wireguard: await wireguardFacts(edges.wireguard),
   })
   const settings = { name: 'grapevine', created: node.view.stamp(), addressPool }
   await node.begin(facts, origin.isFounder ? settings : undefined)

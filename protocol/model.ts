@@ -17,6 +17,8 @@ const shortText = z.string().max(1024)
 const wallMs = z.number().nonnegative()
 const portNumber = z.number().int().min(0).max(65535)
 const few = limits.listItemsMax
+/** RFC 7748. */
+const wireguardKeyBytes = 32
 
 export const versionSchema = z.object({
   ms: z.number().int().nonnegative(),
@@ -62,6 +64,14 @@ export const memberSchema = z.looseObject({
   dataplaneReason: shortText.optional(),
   /** UDP port of its tunnels, on the linux data plane; absent: VXLAN's own. */
   dataPathPort: portNumber.optional(),
+  /** How other linux nodes encrypt to it (WireGuard): its X25519 key, its UDP port, and why it cannot, as found when its agent started. */
+  wireguard: z
+    .looseObject({
+      key: z.instanceof(Uint8Array).refine((key) => key.length === wireguardKeyBytes),
+      port: portNumber.min(1),
+      lack: shortText.optional(),
+    })
+    .optional(),
   /** Published ports that it cannot listen on, for `service ps` on every node. */
   problems: z
     .array(z.looseObject({ service: id, sentence: shortText }))

@@ -39,6 +39,11 @@ const agentFlags: readonly OptionDefinition[] = [
     choices: ['auto', 'linux', 'userspace'],
   },
   { flags: '--data-path-port <port>', says: 'UDP port of the networks between linux nodes (VXLAN)', standard: '4789' },
+  {
+    flags: '--wireguard-port <port>',
+    says: 'UDP port for encrypted networks of the linux data plane',
+    standard: '51820',
+  },
   { flags: '--preset <preset>', says: 'All times together (default lan)', choices: ['local', 'lan', 'wan'] },
   { flags: '--log-level <level>', says: 'What is logged (default info)', choices: ['debug', 'info', 'warn', 'error'] },
   {

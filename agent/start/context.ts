@@ -40,7 +40,7 @@ export interface ContextParts {
 
 export function createContext(parts: ContextParts): ApiContext {
   const { node, clock, random, log, events } = parts
-  const { runtime, forwarding: dataplane, mesh, names, dnsPort } = parts.edges
+  const { runtime, forwarding: dataplane, mesh, names, dnsPort, kernel, wireguard } = parts.edges
   const { view } = node
   return {
     view,
@@ -75,8 +75,8 @@ export function createContext(parts: ContextParts): ApiContext {
       ended: dataplane.flowLog().filter(({ endedMs = 0 }) => endedMs >= sinceMs),
       failed: dataplane.failedAttempts().filter(({ pickedMs }) => pickedMs >= sinceMs),
     }),
-    doctor: () => doctor({ config: parts.config, node, mesh, runtime, dnsPort, kernel: parts.edges.kernel }),
-    clean: () => parts.edges.kernel.clean(),
+    doctor: () => doctor({ config: parts.config, node, mesh, runtime, dnsPort, kernel, wireguard }),
+    clean: () => kernel.clean(),
     metrics: () =>
       metrics({
         node,

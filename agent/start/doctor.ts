@@ -9,6 +9,7 @@ import { nodeName } from '../core/live.ts'
 import type { Node } from '../node.ts'
 import type { Mesh, Runtime } from '../world.ts'
 import type { Kernel } from './leftovers.ts'
+import type { Wireguard } from './linux.ts'
 
 export interface DoctorOptions {
   readonly config: AgentConfig
@@ -18,6 +19,8 @@ export interface DoctorOptions {
   /** Port on which task resolvers answer. */
   readonly dnsPort: number
   readonly kernel: Kernel
+  /** With the linux data plane. */
+  readonly wireguard: Wireguard | undefined
 }
 
 /** 512 MB: logs of 25 tasks at their cap. */
@@ -37,6 +40,7 @@ export async function doctor(options: DoctorOptions): Promise<readonly Finding[]
     dnsPort(options),
     await disk(options),
     clock(options),
+    ...(await encryption(options)),
     await leftovers(options),
   ]
 }
@@ -119,6 +123,26 @@ function clock({ node }: DoctorOptions): Finding {
     sentence: `the clock is ${(Math.abs(offsetMs) / 1000).toFixed(1)} s ${side} the cluster`,
     fix: 'Set it by NTP: beyond 10 s this node refuses changes, beyond 60 s the others refuse its records',
   }
+}
+
+/** A node without any task of an encrypted network may lack it: that is worth a word and no fix. */
+async function encryption({ node: { view }, wireguard }: DoctorOptions): Promise<readonly Finding[]> {
+  if (wireguard === undefined) return []
+  const lack = await wireguard.lack()
+  const sentence =
+    lack === undefined
+      ? `encrypted networks use UDP port ${wireguard.port}, which must be open between nodes`
+      : `encrypted networks cannot be on this node: ${lack}`
+  const isAsked = [...view.networks.values()].some(({ value }) => value.spec.Options?.encrypted !== undefined)
+  if (lack === undefined || !isAsked) return [{ check: 'encryption', ok: true, sentence }]
+  return [
+    {
+      check: 'encryption',
+      ok: false,
+      sentence,
+      fix: 'Mend that; until then tasks of such networks run on other nodes',
+    },
+  ]
 }
 
 async function leftovers({ node, runtime, kernel }: DoctorOptions): Promise<Finding> {

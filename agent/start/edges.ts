@@ -18,6 +18,7 @@ import type { Clock, Dataplane, Log, Mesh, Random, Runtime } from '../world.ts'
 import { meshMembersOf } from './admission.ts'
 import { type Chosen, chooseDataplane } from './dataplane.ts'
 import { cleanKernel, type Kernel, kernelLeftovers } from './leftovers.ts'
+import type { Wireguard } from './linux.ts'
 import { createNames, type Names } from './names.ts'
 import { meshPlaces } from './reach.ts'
 import { createResolvers, usableDnsPort } from './resolvers.ts'
@@ -35,6 +36,8 @@ export interface Edges {
   readonly forwarding: UserspaceDataplane
   /** Which data plane was chosen. */
   readonly chosen: Chosen
+  /** With the linux data plane. */
+  readonly wireguard: Wireguard | undefined
   /** It, with a resolver for each attached task: what the node is given. */
   readonly dataplane: Dataplane
   readonly names: Names
@@ -77,7 +80,8 @@ export async function openEdges(
     },
     ...outside,
   })
-  const plane = await linux?.openLinux({ config, identity, forwarding, outside, view })
+  const opened = await linux?.openLinux({ config, identity, forwarding, outside, view })
+  const plane = opened?.plane
   const inner = plane ?? forwarding
   // Without that data plane nothing in the kernel has a reason.
   const kept = () => (plane === undefined ? undefined : new Set([...plane.tasks(), ...liveTasks(view())]))
@@ -87,6 +91,7 @@ export async function openEdges(
     runtime,
     forwarding,
     chosen,
+    wireguard: opened?.wireguard,
     dataplane: names.around(inner, addresses, resolvers),
     names,
     dnsPort,

@@ -10,15 +10,30 @@ import { takenPorts } from '../dataplane/holders.ts'
 import { areBridgesFiltered } from '../dataplane/linux/bridge-filter.ts'
 import { createLinuxDataplane, type LinuxDataplane } from '../dataplane/linux/dataplane.ts'
 import { createDevices } from '../dataplane/linux/devices.ts'
+import { createEncryption } from '../dataplane/linux/encryption.ts'
 import { createFirewall } from '../dataplane/linux/firewall.ts'
-import { markOf } from '../dataplane/linux/names.ts'
+import { markOf, wireguardName } from '../dataplane/linux/names.ts'
 import { underWay } from '../dataplane/linux/under-way.ts'
 import type { UserspaceDataplane } from '../dataplane/userspace/dataplane.ts'
 import type { HostName } from '../dataplane/userspace/hosts-files.ts'
 import type { Identity } from '../trust/identity.ts'
+import { loadWireguardKey } from '../trust/wireguard-key.ts'
 import type { Outside } from './edges.ts'
 import { cleanKernel } from './leftovers.ts'
 import type { Addresses } from './names.ts'
+
+export interface OpenedLinux {
+  readonly plane: LinuxDataplane
+  readonly wireguard: Wireguard
+}
+
+/** How other nodes encrypt to this one. */
+export interface Wireguard {
+  readonly key: Uint8Array
+  readonly port: number
+  /** Why encrypted networks cannot be here now, as half a sentence. */
+  lack(): Promise<string | undefined>
+}
 
 export interface LinuxParts {
   readonly config: AgentConfig
@@ -28,20 +43,23 @@ export interface LinuxParts {
   view(): View | undefined
 }
 
-export async function openLinux({ config, identity, forwarding, outside, view }: LinuxParts): Promise<LinuxDataplane> {
-  const { addresses, dataPathPort: vxlanPort } = config.dataplane
+export async function openLinux({ config, identity, forwarding, outside, view }: LinuxParts): Promise<OpenedLinux> {
+  const { addresses, dataPathPort: vxlanPort, wireguardPort: port } = config.dataplane
   const self = identity.nodeId
   const { log, clock } = outside
   const mark = markOf(config.node.dataDir)
   const underlay = addresses[0] ?? ''
   const filtered = areBridgesFiltered
-  const devices = await createDevices({ self, underlay, vxlanPort, filtered, mark, clock, log })
+  const { publicKey, secret } = loadWireguardKey(config.node.dataDir)
+  const key = Buffer.from(publicKey).toString('base64')
+  const encryption = createEncryption({ self, mark, underlay, port, key, secret, clock, log })
+  const devices = await createDevices({ self, underlay, vxlanPort, filtered, mark, encryption, clock, log })
   const firewall = await createFirewall({
     clock,
     log,
     onRestored: () => log.warn('the nft table of the agent had been flushed by another program; it is whole again'),
   })
-  return createLinuxDataplane({
+  const plane = createLinuxDataplane({
     self,
     devices,
     firewall,
@@ -50,6 +68,7 @@ export async function openLinux({ config, identity, forwarding, outside, view }:
     clear: () => cleanKernel(config.node.dataDir, undefined),
     takenPorts: () => new Set([...takenPorts('udp'), ...takenPorts('tcp')]),
     addresses,
+    encrypted: { device: wireguardName(mark), vxlanPort },
     overlay() {
       const now = view()
       return now === undefined ? undefined : overlay(now, self)
@@ -57,6 +76,7 @@ export async function openLinux({ config, identity, forwarding, outside, view }:
     dir: join(config.node.dataDir, 'hosts'),
     log,
   })
+  return { plane, wireguard: { key: publicKey, port, lack: encryption.lack } }
 }
 
 /** Names of tasks with namespaces of their own: VIPs and their own addresses. */

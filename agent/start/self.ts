@@ -7,6 +7,7 @@ import type { AgentConfig } from '../config.ts'
 import type { SelfFacts } from '../node.ts'
 import type { Identity } from '../trust/identity.ts'
 import type { Chosen } from './dataplane.ts'
+import type { Wireguard } from './linux.ts'
 
 /** Docker's words for what Node calls x64 and arm64 (GOARCH). */
 const architectures: Readonly<Record<string, string>> = { x64: 'amd64', arm64: 'arm64', ia32: '386', arm: 'arm' }
@@ -16,6 +17,7 @@ export interface Reachable {
   readonly mesh: readonly { readonly host: string; readonly port: number }[]
   readonly certificate: Uint8Array
   readonly dataplane: Chosen
+  readonly wireguard: SelfFacts['wireguard']
 }
 
 export function selfFacts(config: AgentConfig, identity: Identity, reachable: Reachable): SelfFacts {
@@ -34,9 +36,20 @@ export function selfFacts(config: AgentConfig, identity: Identity, reachable: Re
     dataplane: reachable.dataplane.kind,
     ...(reachable.dataplane.reason === undefined ? {} : { dataplaneReason: reachable.dataplane.reason }),
     ...(reachable.dataplane.kind === 'linux' ? { dataPathPort: config.dataplane.dataPathPort } : {}),
+    ...(reachable.wireguard === undefined ? {} : { wireguard: reachable.wireguard }),
     certificate: reachable.certificate,
   }
 }
+
+export async function wireguardFacts(wireguard: Wireguard | undefined): Promise<SelfFacts['wireguard']> {
+  if (wireguard === undefined) return undefined
+  const { key, port } = wireguard
+  const lack = await wireguard.lack()
+  return { key, port, ...(lack === undefined ? {} : { lack: lack.slice(0, lackCharactersMax) }) }
+}
+
+/** As the record takes it (protocol/model.ts). */
+const lackCharactersMax = 1_000
 
 /** Drawn by the kernel at each boot (random(4)). Elsewhere than on Linux no agent runs. */
 function bootId(): string {

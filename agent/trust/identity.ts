@@ -13,21 +13,11 @@ import {
   sign,
   verify,
 } from 'node:crypto'
-import {
-  chmodSync,
-  closeSync,
-  fsyncSync,
-  linkSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  statSync,
-  unlinkSync,
-  writeSync,
-} from 'node:fs'
+import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { idFromBytes, type NodeId } from '../../protocol/ids.ts'
 import { assert, fault, reasonOf } from '../fault.ts'
+import { readSecret, writeSecret } from './secret-file.ts'
 import { base58, fromBase58 } from './text.ts'
 
 export interface Identity {
@@ -56,7 +46,7 @@ export function loadIdentity(dataDir: string): Identity {
   if (existing !== undefined) return existing
   mkdirSync(dataDir, { recursive: true, mode: 0o700 })
   const created = createIdentity()
-  writeKeyFile(path, created.privateKey.export({ type: 'pkcs8', format: 'pem' }).toString())
+  writeSecret(path, created.privateKey.export({ type: 'pkcs8', format: 'pem' }).toString())
   const stored = readKeyFile(path)
   assert(stored !== undefined, 'a key file that was just written can be read')
   return stored
@@ -135,21 +125,8 @@ function peerIdBytes(publicKey: Uint8Array): Uint8Array {
 }
 
 function readKeyFile(path: string): Identity | undefined {
-  let pem: string
-  try {
-    const mode = statSync(path).mode & 0o777
-    if ((mode & 0o077) !== 0) {
-      throw fault(
-        'forbidden',
-        `${path} can be read by other users (mode ${mode.toString(8)})`,
-        `Run: chmod 600 ${path}`,
-      )
-    }
-    pem = readFileSync(path, 'utf8')
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
-    throw error
-  }
+  const pem = readSecret(path)
+  if (pem === undefined) return undefined
   try {
     const key = createPrivateKey(pem)
     if (key.asymmetricKeyType !== 'ed25519') throw new Error(`it holds a key of type ${key.asymmetricKeyType}`)
@@ -161,25 +138,5 @@ function readKeyFile(path: string): Identity | undefined {
       'Restore it from a backup, or delete it: the node then gets a new identity and needs a token',
       error,
     )
-  }
-}
-
-/** Complete or absent: written beside, fsynced, linked into place, so that of two first starts one key wins and both read it. */
-function writeKeyFile(path: string, pem: string): void {
-  const temporary = `${path}.${process.pid}.new`
-  const file = openSync(temporary, 'w', 0o600)
-  try {
-    writeSync(file, pem)
-    fsyncSync(file)
-  } finally {
-    closeSync(file)
-  }
-  chmodSync(temporary, 0o600)
-  try {
-    linkSync(temporary, path)
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
-  } finally {
-    unlinkSync(temporary)
   }
 }

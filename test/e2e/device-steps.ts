@@ -12,6 +12,7 @@ import { reasonOf } from '../../agent/fault.ts'
 import { createClock } from '../../agent/real.ts'
 import { createProcessRuntime } from '../../agent/runtime/process/runtime.ts'
 import type { Log, TaskPlan } from '../../agent/world.ts'
+import { encryptionOf } from './encryption-of.ts'
 
 export interface Steps {
   readonly self: string
@@ -39,12 +40,15 @@ const log: Log = { debug() {}, info() {}, warn: told, error: told }
 let later = 0
 const real = createClock()
 const clock = { ...real, now: () => real.now() + later }
-const devices = await createDevices({ self, underlay, vxlanPort: 4789, filtered: () => false, mark, clock, log })
+const encryption = encryptionOf({ self, underlay, mark, clock, log })
+const own = { vxlanPort: 4789, filtered: () => false, mark, encryption }
+const devices = await createDevices({ self, underlay, ...own, clock, log })
 const runtime = createProcessRuntime({ dir: '/run/runtime', clock, log })
 for (const step of steps) {
   const answer = await take(step).catch((error) => ({ failed: reasonOf(error) }))
   process.stdout.write(`${JSON.stringify(answer ?? null)}\n`)
 }
+devices.close()
 await runtime.close()
 
 async function take(step: Step): Promise<unknown> {

@@ -11,17 +11,21 @@ import { text } from 'node:stream/consumers'
 import { areBridgesFiltered } from '../../agent/dataplane/linux/bridge-filter.ts'
 import { createDevices, type TaskLinks } from '../../agent/dataplane/linux/devices.ts'
 import { createFirewall, type FirewallInput } from '../../agent/dataplane/linux/firewall.ts'
+import { wireguardName } from '../../agent/dataplane/linux/names.ts'
 import { reasonOf } from '../../agent/fault.ts'
 import { createClock } from '../../agent/real.ts'
 import type { Log } from '../../agent/world.ts'
+import { encryptionOf } from './encryption-of.ts'
 
 const [self = '', underlay = ''] = process.argv.slice(2)
 const log: Log = { debug() {}, info() {}, warn: tell, error: tell }
 const clock = createClock()
-const own = { vxlanPort: 4789, filtered: areBridgesFiltered, mark: '0badcafe' }
+const encryption = encryptionOf({ self, underlay, mark: '0badcafe', clock, log })
+const own = { vxlanPort: 4789, filtered: areBridgesFiltered, mark: '0badcafe', encryption }
 const devices = await createDevices({ self, underlay, ...own, clock, log })
 const firewall = await createFirewall({ clock, log, onRestored: () => process.stdout.write('restored\n') })
 const remembered: Wanted[] = []
+const encrypted = { device: wireguardName('0badcafe'), vxlanPort: 4789 }
 const attached = new Map<string, TaskLinks>()
 
 const server = createServer(async (request, response) => {
@@ -54,7 +58,7 @@ async function apply({ routes, local }: Wanted) {
     attached.set(links.task, links)
   }
   const before = process.cpuUsage()
-  await firewall.apply({ self, underlay, addresses: [underlay], routes, local })
+  await firewall.apply({ self, underlay, addresses: [underlay], encrypted, routes, local })
   const { user, system } = process.cpuUsage(before)
   return { cpuMs: (user + system) / 1000, ...firewall.counters() }
 }

@@ -279,7 +279,6 @@ test('what stands in the way of a network is said, and the network is not there 
   expect(await sentenceOf(network(app, 'appnet', '10.77.0.0/25'))).toBe(
     'Network "appnet" cannot be on this node: its subnet 10.77.0.0/25 overlaps the machine\'s route 10.77.0.0/24 dev eth0; create it with another --subnet',
   )
-  expect(await sentenceOf(network(app, 'appnet', '10.0.9.0/24', { encrypted: true }))).toMatch(/does not encrypt/)
   expect(withoutTimes(await picture(n1))).toBe(fresh)
   const tunnel = tunnelName(app)
   await n1.ok(`ip link add name ${tunnel} type bridge`)

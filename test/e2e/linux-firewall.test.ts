@@ -6,7 +6,7 @@ import { expect, test } from 'vitest'
 import { contains, parseAddress, parseSubnet } from '../../agent/core/addresses/ipv4.ts'
 import type { Backend, Routes } from '../../agent/core/routes/types.ts'
 import { markBase } from '../../agent/dataplane/linux/frame.ts'
-import { bridgeName, nodeMac } from '../../agent/dataplane/linux/names.ts'
+import { bridgeName, nodeMac, wireguardName } from '../../agent/dataplane/linux/names.ts'
 import { renderTable } from '../../agent/dataplane/linux/render.ts'
 import { needs } from '../needs.ts'
 import { type Packet, Tracer } from '../unit/linux-firewall/tracer.ts'
@@ -174,7 +174,8 @@ test('the tracer of the unit tests says of every packet what the kernel says', a
   await ask('outside', `${n1.address} 9`)
   await n1.client.post('/apply', { routes: routesFor(n1, change), local: localOf(n1) })
   const kernel = readTraces(said)
-  const facts = { self: n1.name, underlay: n1.address, addresses: [n1.address], local: localOf(n1), numbers }
+  const encrypted = { device: wireguardName('0badcafe'), vxlanPort: 4789 }
+  const facts = { self: n1.name, underlay: n1.address, addresses: [n1.address], local: localOf(n1), numbers, encrypted }
   const tracer = new Tracer(renderTable({ ...facts, routes: routesFor(n1, change) }), around(n1, numbers))
   const trails = kernel.packets.flatMap((packet) => {
     const { trail } = tracer.send(packet)

@@ -4,10 +4,17 @@ import { runningTasks } from './clients.ts'
 import { see } from './cluster.ts'
 import { createLan, joinLine, type Lan, type Machine, outsideAddress } from './machines.ts'
 
+export interface LinuxCluster {
+  /** Names of machines that forward in user space. */
+  readonly userspace?: readonly string[]
+  /** Lines of shell on the third machine before its agent starts. */
+  readonly thirdSetUp?: string
+}
+
 /** Three machines, with the linux data plane but for those named. */
-export async function linuxCluster({ userspace = [] }: { readonly userspace?: readonly string[] } = {}) {
+export async function linuxCluster({ userspace = [], thirdSetUp = '' }: LinuxCluster = {}) {
   const lan = await createLan()
-  const machines = await Promise.all([lan.add(), lan.add(), lan.add()])
+  const machines = await Promise.all([lan.add(), lan.add(), lan.add({ setUp: thirdSetUp })])
   const [first, ...others] = machines
   const flags = ({ name }: Machine) =>
     `--dataplane ${userspace.includes(name) ? 'userspace' : 'linux'} --upstream-dns ${outsideAddress}`

@@ -46,7 +46,7 @@ export async function createNetwork(context: ApiContext, request: ApiRequest): P
   const value = admitted(admitNetwork(raw, context.stamp(), context.view))
   const id = idFromBytes(context.random.bytes(16))
   const held = await commit(context, [{ scope: 'cluster', kind: 'network', id, value }])
-  const warnings = [...held, ...networkWarnings(value)]
+  const warnings = [...held, ...networkWarnings(value, context.view)]
   return json({ Id: id, Warning: warnings.join('; ') }, 201)
 }
 

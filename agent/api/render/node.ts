@@ -36,6 +36,9 @@ export function renderNode(view: View, member: Member) {
       Dataplane: {
         Name: value.dataplane,
         ...(value.dataplaneReason === undefined ? {} : { Reason: value.dataplaneReason }),
+        ...(value.wireguard === undefined
+          ? {}
+          : { WireGuard: { Port: value.wireguard.port, Lack: value.wireguard.lack ?? '' } }),
       },
     },
     Status: { State: isUp(member) ? 'ready' : 'down', Message: message[member.liveness], Addr: address },

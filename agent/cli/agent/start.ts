@@ -65,6 +65,7 @@ function flagsOf(options: Options): Readonly<Record<string, unknown>> {
     ...one('metrics', 'metrics'),
     ...one('dataplane', 'dataplane'),
     ...one('dataPathPort', 'data-path-port'),
+    ...one('wireguardPort', 'wireguard-port'),
     ...one('preset', 'preset'),
     ...one('logLevel', 'log-level'),
   }

@@ -102,7 +102,7 @@ async function kernelLeft(
 ): Promise<readonly string[]> {
   const devices = await readdir('/sys/class/net').catch(noneThere)
   const namespaces = await readdir('/run/netns').catch(noneThere)
-  if (![...devices, ...namespaces].some((name) => /^v[bxt][0-9a-z]{9}$|^gv-/.test(name))) return []
+  if (![...devices, ...namespaces].some((name) => /^v[bxtw][0-9a-z]{9}$|^gv-/.test(name))) return []
   const { cleanKernel, kernelLeftovers } = await import('../../start.ts')
   const kept = orphans.length === 0 ? undefined : new Set(orphans.map(({ task }) => task))
   if (clean) await cleanKernel(dataDir, kept)

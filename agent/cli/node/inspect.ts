@@ -64,5 +64,11 @@ function plugins(all: readonly Plugin[]): readonly string[] {
 /** Docker has no such line: only where there is something to tell. */
 function dataplane(told: NonNullable<Node['Description']>['Dataplane']): readonly string[] {
   if (told === undefined || (told.Name === 'userspace' && told.Reason === undefined)) return []
-  return [`Data Plane:\t\t${told.Name}`, ...(told.Reason === undefined ? [] : [` Not linux:\t\t${told.Reason}`])]
+  const { Name, Reason, WireGuard } = told
+  const encryption = WireGuard === undefined ? '' : WireGuard.Lack || `UDP port ${WireGuard.Port}`
+  return [
+    `Data Plane:\t\t${Name}`,
+    ...(Reason === undefined ? [] : [` Not linux:\t\t${Reason}`]),
+    ...(encryption === '' ? [] : [` Encryption:\t\t${encryption}`]),
+  ]
 }

@@ -17,9 +17,9 @@ interface NetworkOption {
 }
 
 const options: Readonly<Record<string, NetworkOption>> = {
-  // In user space all traffic between nodes is TLS 1.3, asked for or not.
+  // In user space all traffic between nodes is TLS 1.3, asked for or not; the kernel's goes through WireGuard.
   encrypted: {
-    honouredBy: new Set(['userspace']),
+    honouredBy: new Set(['userspace', 'linux']),
     fits: (value) => /^(|true|1)$/.test(value),
     says: 'empty or true',
   },

@@ -6,6 +6,7 @@ import { limits } from '../../../protocol/limits.ts'
 import { ingressNetwork, type NetworkValue } from '../../../protocol/model.ts'
 import { type NetworkSpec, networkSpecSchema } from '../../../protocol/spec.ts'
 import { Fault, fault } from '../../fault.ts'
+import { upMembers } from '../live.ts'
 import type { Stamped, View } from '../view.ts'
 import { attachments } from '../wanted.ts'
 import { checkName } from './checks.ts'
@@ -30,11 +31,17 @@ export function admitNetwork(raw: unknown, created: Version, view: View): Networ
   return checkSize({ spec: stored(read), created, ...addressing })
 }
 
-/** Stored and shown, but without effect; told when the network is created. */
-export function networkWarnings({ spec }: NetworkValue): readonly string[] {
-  return spec.Attachable === true
-    ? ['--attachable has no effect: only services have tasks on networks here, no single containers']
-    : []
+/** What has no effect, or less than people may think; told when the network is created. */
+export function networkWarnings({ spec }: NetworkValue, view: View): readonly string[] {
+  const planes = new Set(upMembers(view).map(({ record }) => record.value.dataplane))
+  return [
+    ...(spec.Attachable === true
+      ? ['--attachable has no effect: only services have tasks on networks here, no single containers']
+      : []),
+    ...(spec.Options?.encrypted !== undefined && planes.size > 1
+      ? ['on an encrypted network tasks of nodes with the linux data plane do not reach those of nodes without it']
+      : []),
+  ]
 }
 
 /** A network by id, by name (the earlier creation holds a name), by start of its id. */

@@ -49,6 +49,8 @@ export interface OverlayNode {
   readonly dataplane: 'linux' | 'userspace'
   /** UDP port of its tunnels. */
   readonly dataPathPort: number
+  /** How encrypted networks reach it: its key in base64, and its UDP port. A node without is on none. */
+  readonly wireguard?: { readonly key: string; readonly port: number } | undefined
 }
 
 export interface Place {
@@ -136,11 +138,21 @@ function isLoopback(address = ''): boolean {
 function nodes(view: View, self: NodeId): readonly OverlayNode[] {
   const found: OverlayNode[] = []
   for (const [node, member] of view.members) {
-    const { dataplane, dataPathPort = vxlanPort } = member.record.value
+    const { dataplane, dataPathPort = vxlanPort, wireguard } = member.record.value
     const addresses = member.record.value.addresses.filter((text) => /^[0-9a-f:.]+$/i.test(text))
     const [address] = addresses
     if (node === self || member.liveness === 'left' || address === undefined || isLoopback(address)) continue
-    found.push({ node, address, addresses, dataplane: dataplane === 'linux' ? 'linux' : 'userspace', dataPathPort })
+    found.push({
+      node,
+      address,
+      addresses,
+      dataplane: dataplane === 'linux' ? 'linux' : 'userspace',
+      dataPathPort,
+      wireguard:
+        wireguard === undefined
+          ? undefined
+          : { key: btoa(String.fromCharCode(...wireguard.key)), port: wireguard.port },
+    })
   }
   return found.sort((a, b) => (a.node < b.node ? -1 : 1))
 }

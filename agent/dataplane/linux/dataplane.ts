@@ -12,7 +12,7 @@ import type { Routes } from '../../core/routes/types.ts'
 import { fault } from '../../fault.ts'
 import type { ApplyProblem, Attachment, AttachRequest, Dataplane, Log } from '../../world.ts'
 import type { Devices, NetworkProblem, TaskLinks } from './devices.ts'
-import type { Firewall } from './firewall.ts'
+import type { Firewall, FirewallInput } from './firewall.ts'
 import { ResolverPorts } from './resolver-ports.ts'
 
 export interface LinuxOptions {
@@ -26,6 +26,8 @@ export interface LinuxOptions {
   clear(): Promise<void>
   /** Ports that anything on this machine listens on. */
   takenPorts(): ReadonlySet<number>
+  /** The way of encrypted networks' tunnels. */
+  readonly encrypted: FirewallInput['encrypted']
   /** Own addresses on which published ports are served; the first is the one that other nodes reach. */
   readonly addresses: readonly string[]
   /** As the view has it now; undefined while this node is no member. */
@@ -143,7 +145,10 @@ class Linux implements LinuxDataplane {
     const { overlay } = routes
     // Not a member yet: what an earlier run left in the kernel goes on.
     if (overlay === undefined) return await listening
-    const [problems, failed] = await Promise.all([listening, devices.apply(overlay, this.links()), this.program()])
+    const programmed = this.program()
+    // What bars others from a tunnel is there before the tunnel.
+    if (overlay.networks.some(({ encrypted }) => encrypted)) await programmed
+    const [problems, failed] = await Promise.all([listening, devices.apply(overlay, this.links()), programmed])
     await this.sweep(overlay)
     return [...problems, ...failed.flatMap((problem) => this.told(problem))]
   }
@@ -163,8 +168,9 @@ class Linux implements LinuxDataplane {
 
   /** The kernel goes on forwarding to tasks that stay; without any, nothing of ours is left in it. */
   async close(): Promise<void> {
-    const { firewall, forwarding, clear } = this.options
+    const { firewall, forwarding, devices, clear } = this.options
     await this.running?.catch(() => {})
+    devices.close()
     await firewall.close()
     await forwarding.close()
     if (this.locals.size === 0) await clear()
@@ -200,6 +206,8 @@ class Linux implements LinuxDataplane {
     this.locals.set(request.task, local)
     // Its networks may be newer than the last table.
     if (this.routes !== undefined) this.routes = { ...this.routes, overlay }
+    // What bars others from a tunnel is there before the tunnel.
+    if (overlay.networks.some(({ encrypted }) => encrypted)) await this.program()
     const { netns } = await this.options.devices.createTask(links, overlay)
     local.netns = netns
     await this.program()
@@ -224,7 +232,7 @@ class Linux implements LinuxDataplane {
   }
 
   private async programNow(): Promise<void> {
-    const { self, addresses, firewall } = this.options
+    const { self, addresses, encrypted, firewall } = this.options
     const { routes } = this
     if (routes?.overlay === undefined) return
     await firewall.apply({
@@ -232,6 +240,7 @@ class Linux implements LinuxDataplane {
       routes: inKernel(routes),
       underlay: addresses[0] ?? '',
       addresses,
+      encrypted,
       local: this.links(),
     })
   }

@@ -8,9 +8,10 @@
 import { existsSync } from 'node:fs'
 import { isDeepStrictEqual } from 'node:util'
 import type { NetworkId, TaskId } from '../../../protocol/ids.ts'
-import type { Overlay } from '../../core/routes/overlay.ts'
+import type { Overlay, OverlayNetwork } from '../../core/routes/overlay.ts'
 import { assert, fault, reasonOf } from '../../fault.ts'
 import type { Clock, Log } from '../../world.ts'
+import type { Encryption } from './encryption.ts'
 import { difference, forwardingOf } from './forwarding.ts'
 import { cablesOf, type Owner, readState, type State } from './kernel-state.ts'
 import { bridgeName, cableName, namespaceName, taskMac, tunnelName } from './names.ts'
@@ -43,6 +44,8 @@ export interface Devices {
   bridgeOf(network: NetworkId): string
   /** Tasks that have a namespace here, those of an earlier run of the agent too. */
   known(): readonly TaskId[]
+  /** Watches over nothing any more; all that is there stays. */
+  close(): void
 }
 
 export interface NetworkProblem {
@@ -51,6 +54,7 @@ export interface NetworkProblem {
 }
 
 export interface DevicesOptions extends Owner {
+  readonly encryption: Encryption
   readonly clock: Clock
   readonly log: Log
 }
@@ -61,7 +65,7 @@ const trustMs = 60_000
 const retryMs = 2_000
 
 export async function createDevices(options: DevicesOptions): Promise<Devices> {
-  const { self, mark, clock, log } = options
+  const { self, mark, encryption, clock, log } = options
   /** Undefined after a failure: then it is read again. */
   let state: State | undefined
   let last: Promise<unknown> = Promise.resolve()
@@ -94,17 +98,24 @@ export async function createDevices(options: DevicesOptions): Promise<Devices> {
 
   async function settle(overlay: Overlay, local: readonly TaskLinks[]) {
     await removeUnwanted(overlay, local)
+    const networks = [...overlay.networks, ...(await current()).networks.values()]
+    if (!networks.some(({ encrypted }) => encrypted)) await encryption.remove()
     const problems: NetworkProblem[] = []
     for (const network of overlay.networks) {
       const lately = failures.get(network.id)
       const tried = lately !== undefined && clock.now() - lately.atMs < retryMs
-      const sentence = tried ? lately.sentence : await ensureNetwork(network, await current())
+      const sentence = tried ? lately.sentence : await ensure(network, overlay)
       if (!tried) failures.delete(network.id)
       if (sentence === undefined) continue
       if (!tried) failures.set(network.id, { atMs: clock.now(), sentence })
       problems.push({ network: network.id, sentence })
     }
     return { problems, refusals: await forward(overlay) }
+  }
+
+  async function ensure(network: OverlayNetwork, { nodes }: Overlay): Promise<string | undefined> {
+    const now = await current()
+    return await ensureNetwork(network, now, () => encryption.ensure(nodes, now.site.pathMtu))
   }
 
   async function removeUnwanted(overlay: Overlay, local: readonly TaskLinks[]): Promise<void> {
@@ -160,7 +171,7 @@ export async function createDevices(options: DevicesOptions): Promise<Devices> {
   async function cableFor(task: TaskId, link: TaskLinks['links'][number], overlay: Overlay): Promise<Cable> {
     const network = overlay.networks.find(({ id }) => id === link.network)
     if (network === undefined) throw fault('unavailable', `Network ${link.network} is not known on this node yet`)
-    const sentence = await ensureNetwork(network, await current())
+    const sentence = await ensure(network, overlay)
     failures.delete(network.id)
     if (sentence !== undefined) throw fault('unavailable', sentence)
     const devices = (await current()).networks.get(network.id)
@@ -192,6 +203,7 @@ export async function createDevices(options: DevicesOptions): Promise<Devices> {
     removeTask: (task) => inTurn(() => removeTask(task)),
     bridgeOf: bridgeName,
     known: () => [...(state?.tasks.keys() ?? [])].sort(),
+    close: () => encryption.close(),
   }
 }
 

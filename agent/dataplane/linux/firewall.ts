@@ -28,6 +28,8 @@ export interface FirewallInput {
   readonly underlay: string
   /** Own addresses on which published ports are served (`--address`). */
   readonly addresses: readonly string[]
+  /** The one device through which tunnels of encrypted networks come and go, and the port of all tunnels. */
+  readonly encrypted: { readonly device: string; readonly vxlanPort: number }
   readonly local: readonly TaskLinks[]
 }
 

@@ -7,7 +7,7 @@
 import type { NetworkId, NodeId } from '../../../protocol/ids.ts'
 import type { Overlay } from '../../core/routes/overlay.ts'
 import type { TaskLinks } from './devices.ts'
-import { bridgeName, cableName, nodeMac, taskMac, tunnelName } from './names.ts'
+import { bridgeName, cableName, innerAddress, nodeMac, taskMac, tunnelName } from './names.ts'
 
 export interface Forwarding {
   /** `<bridge> <address>` -> the hardware address that its frames go to. */
@@ -38,14 +38,16 @@ export function forwardingOf(overlay: Overlay, here: ForwardingFacts): Forwardin
   const linux = new Map<NodeId, string>()
   for (const { node, dataplane } of overlay.nodes) if (dataplane === 'linux') linux.set(node, nodeMac(node))
   const bridges = new Map<NetworkId, string>()
-  for (const { id } of overlay.networks) {
+  for (const { id, encrypted } of overlay.networks) {
     if (!here.bridges.has(bridgeName(id))) continue
     bridges.set(id, bridgeName(id))
     const tunnel = tunnelName(id)
-    for (const { node, address, dataPathPort } of overlay.nodes) {
+    for (const { node, address, dataPathPort, wireguard } of overlay.nodes) {
       const mac = linux.get(node)
-      const end = dataPathPort === here.vxlanPort ? address : `${address} port ${dataPathPort}`
-      if (mac !== undefined) ports.set(`${tunnel} ${mac}`, end)
+      // Never in clear: a node without a key is not on an encrypted network.
+      if (mac === undefined || (encrypted && wireguard === undefined)) continue
+      const far = encrypted ? innerAddress(node) : address
+      ports.set(`${tunnel} ${mac}`, dataPathPort === here.vxlanPort ? far : `${far} port ${dataPathPort}`)
     }
   }
   for (const { network, address, node } of overlay.places) {

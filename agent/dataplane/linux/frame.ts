@@ -17,6 +17,17 @@ export interface FrameFacts {
   readonly underlay: string
   /** Bridge of the ingress network; undefined while this node has none. */
   readonly ingress: string | undefined
+  /** Tunnels that may pass through one device alone; undefined: there are none. */
+  readonly sealed: Sealed | undefined
+}
+
+export interface Sealed {
+  readonly device: string
+  readonly vxlanPort: number
+  /** Ports at which the tunnels of other nodes end. */
+  readonly farPorts: readonly number[]
+  /** Their numbers. */
+  readonly numbers: readonly number[]
 }
 
 const socket: readonly Field[] = ['ip daddr', 'meta l4proto', 'th dport']
@@ -28,6 +39,7 @@ const redirected: Condition = { field: 'ct status', is: ['dnat'] }
 const toOwn: Condition = { fields: ['ct original ip daddr'], in: 'own' }
 const toStranger: Condition = { fields: socket, in: 'stranger_ends' }
 const accept: Action = { do: 'accept' }
+const drop: Action = { do: 'drop' }
 const goto = (chain: string): Action => ({ do: 'goto', chain })
 const rule = (action: Action, ...when: readonly Condition[]): Rule => ({ when, action })
 const known = rule(accept, { field: 'ct state', is: ['established', 'related'] })
@@ -44,10 +56,11 @@ export function frame(facts: FrameFacts): ReadonlyMap<string, Chain> {
     ['entry', chain({ type: 'filter', at: 'prerouting', priority: -150 }, ...entry(facts))],
     ['redirection', chain({ type: 'nat', at: 'prerouting', priority: -100 }, ...redirection())],
     ['source', chain({ type: 'nat', at: 'postrouting', priority: 100 }, ...source(facts))],
-    ['forward', chain({ type: 'filter', at: 'forward', priority: 0 }, ...forward())],
+    ['forward', chain({ type: 'filter', at: 'forward', priority: 0 }, ...forward(facts))],
     ['from_tasks', chain(undefined, ...fromTasks(facts))],
     ['to_tasks', chain(undefined, clamp, rule(accept, redirected, toOwn), rule(goto('barred')))],
-    ['input', chain({ type: 'filter', at: 'input', priority: 0 }, ...input())],
+    ['input', chain({ type: 'filter', at: 'input', priority: 0 }, ...input(facts))],
+    ...output(facts),
     ['tasks_to_node', chain(undefined, ...tasksToNode())],
     ['refused', chain(undefined, ...refused())],
     ['barred', chain(undefined, rule({ do: 'reject', with: 'icmpx admin-prohibited' }))],
@@ -122,8 +135,36 @@ function source({ underlay }: FrameFacts): readonly Rule[] {
   ]
 }
 
-function forward(): readonly Rule[] {
-  return [known, rule(goto('from_tasks'), fromBridge), rule(goto('to_tasks'), toBridge)]
+function forward({ sealed }: FrameFacts): readonly Rule[] {
+  return [
+    ...(sealed === undefined ? [] : [rule(drop, { field: 'iifname', is: [device(sealed.device)] })]),
+    known,
+    rule(goto('from_tasks'), fromBridge),
+    rule(goto('to_tasks'), toBridge),
+  ]
+}
+
+/**
+ * The kernel takes a tunnel's packets from any device: whoever reaches the port could write into an encrypted network in clear (CVE-2023-28840). Nothing
+ * but tunnels comes out of WireGuard, so that it is no way around what another firewall of the machine guards.
+ */
+function sealedInput({ sealed }: FrameFacts): readonly Rule[] {
+  if (sealed === undefined) return []
+  const { device: name, vxlanPort, numbers } = sealed
+  const inside: Condition = { field: 'iifname', is: [device(name)] }
+  return [
+    rule(drop, { ...inside, not: true }, { vxlan: [vxlanPort], numbers }),
+    rule(accept, inside, { field: 'meta l4proto', is: ['udp'] }, { field: 'th dport', is: [String(vxlanPort)] }),
+    rule(drop, inside),
+  ]
+}
+
+/** However the machine's routes are changed. No hook at all where there is nothing to keep in. */
+function output({ sealed }: FrameFacts): readonly (readonly [string, Chain])[] {
+  if (sealed === undefined) return []
+  const { device: name, farPorts, numbers } = sealed
+  const kept = rule(drop, { field: 'oifname', is: [device(name)], not: true }, { vxlan: farPorts, numbers })
+  return [['output', { hook: { type: 'filter', at: 'output', priority: 0 }, rules: [kept] }]]
 }
 
 function fromTasks({ ingress }: FrameFacts): readonly Rule[] {
@@ -149,8 +190,9 @@ function fromTasks({ ingress }: FrameFacts): readonly Rule[] {
   ]
 }
 
-function input(): readonly Rule[] {
+function input(facts: FrameFacts): readonly Rule[] {
   return [
+    ...sealedInput(facts),
     known,
     rule(
       goto('refused'),

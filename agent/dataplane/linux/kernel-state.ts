@@ -7,7 +7,7 @@ import type { Clock } from '../../world.ts'
 import type { TaskLinks } from './devices.ts'
 import type { Forwarding } from './forwarding.ts'
 import { type Found, mtuAt, readKernel } from './found.ts'
-import { cableName, linkGroup, nodeMac } from './names.ts'
+import { cableName, innerAddress, linkGroup, nodeMac } from './names.ts'
 import { type NetworkDevices, type Site, tunnelOf } from './overlay-devices.ts'
 import { tasksOf } from './task-namespace.ts'
 import { batchAll } from './tools.ts'
@@ -63,7 +63,7 @@ export async function readState(owner: Owner, clock: Clock): Promise<State> {
     found,
     unproven: new Set(bridges),
     site: {
-      ...{ nodeMac: nodeMac(self), underlay, vxlanPort, group, mark },
+      ...{ nodeMac: nodeMac(self), underlay, inner: innerAddress(self), vxlanPort, group, mark },
       ...{ pathMtu: mtuAt(underlay, found), filtered: filtered() },
     },
     networks: new Map(),

@@ -5,13 +5,13 @@
 import { readdirSync } from 'node:fs'
 import type { TaskId } from '../../../protocol/ids.ts'
 import { preferences } from './marks.ts'
-import { linkGroup, namespaceName } from './names.ts'
+import { innerPrefix, linkGroup, namespaceName, wireguardName } from './names.ts'
 import { tasksOf } from './task-namespace.ts'
 import { batchAll, type Refusal, type Row, run, tableOf } from './tools.ts'
 
 export interface Leftover {
-  readonly kind: 'namespace' | 'device' | 'rule' | 'table'
-  /** As `ip netns`, `ip link`, `ip rule` and `nft` know it. */
+  readonly kind: 'namespace' | 'device' | 'rule' | 'route' | 'table'
+  /** As `ip netns`, `ip link`, `ip rule`, `ip route` and `nft` know it. */
   readonly name: string
 }
 
@@ -26,10 +26,14 @@ export async function findLeftovers(mark: string, kept: ReadonlySet<TaskId> | un
   ]
   if (kept !== undefined || isShared(links, mark)) return found
   const rules = (await tableOf('ip', ['-4', 'rule', 'show'])).flatMap(ruleOfOurs)
+  // A kernel without IPv6 refuses to say.
+  const inner = await tableOf('ip', ['-6', 'route', 'show', innerPrefix]).catch(() => [])
+  const barred = inner.some(({ type }) => type === 'unreachable')
   const table = (await run('nft', ['list', 'tables'])).includes('table inet grapevine\n')
   return [
     ...found,
     ...rules.map((name) => ({ kind: 'rule', name }) as const),
+    ...(barred ? [{ kind: 'route', name: `unreachable ${innerPrefix}` } as const] : []),
     ...(table ? [{ kind: 'table', name: 'inet grapevine' } as const] : []),
   ]
 }
@@ -40,6 +44,7 @@ export async function removeLeftovers(leftovers: readonly Leftover[]): Promise<r
   const refusals = await batchAll('ip', [
     ...names('rule').map((name) => `rule delete ${name}`),
     ...names('device').map((name) => `link delete dev ${name}`),
+    ...names('route').map((name) => `route delete ${name}`),
     ...names('namespace').map((name) => `netns delete ${name}`),
   ])
   for (const name of names('table')) await run('nft', ['delete', 'table', ...name.split(' ')])
@@ -61,7 +66,8 @@ function readNamespaces(): readonly string[] {
 
 /** While an agent runs, its networks are its own matter: `apply` removes those that it does not want. */
 function strayDevices(links: readonly Row[], mark: string, kept: ReadonlySet<TaskId> | undefined): readonly string[] {
-  const ours = links.filter(({ group }) => group === String(linkGroup(mark)))
+  // Made by wireguard-go, that of encrypted networks has its group only when it is finished.
+  const ours = links.filter(({ group, ifname }) => group === String(linkGroup(mark)) || ifname === wireguardName(mark))
   return ours.flatMap(({ ifname, ifalias }) => {
     const name = String(ifname)
     if (kept === undefined) return [name]

@@ -2,14 +2,19 @@
  * Remembers what each route made of the last table, so that only routes that changed are rendered again: one change among 1,000 services with 5,000
  * endpoints then costs a comparison of plain fields. Never alters a result: the same objects come out where equal ones would.
  */
-import type { NodeId } from '../../../protocol/ids.ts'
+import type { NetworkId, NodeId } from '../../../protocol/ids.ts'
 import type { Backend, PublishedRoute, Routes, ServiceRoute, TaskRoute } from '../../core/routes/types.ts'
 import { publishedWay, serviceWay, taskWay, type Way } from './ways.ts'
 
-export type Planes = ReadonlyMap<NodeId, 'linux' | 'userspace'>
+/** What all ways depend on. */
+export interface Ground {
+  readonly planes: ReadonlyMap<NodeId, 'linux' | 'userspace'>
+  /** Networks on which nothing is sent in clear. */
+  readonly encrypted: ReadonlySet<NetworkId>
+}
 
 export interface Memory {
-  planes: Planes
+  ground: Ground
   published: Known<PublishedRoute>
   services: Known<ServiceRoute>
   tasks: Known<TaskRoute>
@@ -18,13 +23,19 @@ export interface Memory {
 type Known<R> = ReadonlyMap<string, { readonly route: R; readonly way: Way }>
 
 export function emptyMemory(): Memory {
-  return { planes: new Map(), published: new Map(), services: new Map(), tasks: new Map() }
+  return {
+    ground: { planes: new Map(), encrypted: new Set() },
+    published: new Map(),
+    services: new Map(),
+    tasks: new Map(),
+  }
 }
 
 /** The ways of all routes, in their order. */
-export function waysOf(routes: Routes, planes: Planes, memory: Memory): readonly Way[] {
-  if (!samePlanes(planes, memory.planes)) Object.assign(memory, emptyMemory(), { planes })
-  const planeOf = (node: NodeId) => planes.get(node)
+export function waysOf(routes: Routes, ground: Ground, memory: Memory): readonly Way[] {
+  if (!sameGround(ground, memory.ground)) Object.assign(memory, emptyMemory(), { ground })
+  const planeOf = (node: NodeId) => ground.planes.get(node)
+  const on = (network: NetworkId) => ({ planeOf, isEncrypted: ground.encrypted.has(network) })
   const ways: Way[] = []
   function recall<R>(all: readonly R[], known: Known<R>, kind: KindOfRoute<R>): Known<R> {
     const next = new Map<string, { readonly route: R; readonly way: Way }>()
@@ -45,12 +56,12 @@ export function waysOf(routes: Routes, planes: Planes, memory: Memory): readonly
   memory.services = recall(routes.services, memory.services, {
     keyOf: ({ service, network }) => service + network,
     same: sameBalanced,
-    make: (route) => serviceWay(route, planeOf),
+    make: (route) => serviceWay(route, on(route.network)),
   })
   memory.tasks = recall(routes.tasks, memory.tasks, {
     keyOf: ({ task, network }) => task + network,
     same: sameTask,
-    make: (route) => taskWay(route, planeOf),
+    make: (route) => taskWay(route, on(route.network)),
   })
   return ways
 }
@@ -61,9 +72,10 @@ interface KindOfRoute<R> {
   make(route: R): Way
 }
 
-function samePlanes(a: Planes, b: Planes): boolean {
-  if (a.size !== b.size) return false
-  for (const [node, plane] of a) if (b.get(node) !== plane) return false
+function sameGround(a: Ground, b: Ground): boolean {
+  if (a.planes.size !== b.planes.size || a.encrypted.size !== b.encrypted.size) return false
+  for (const [node, plane] of a.planes) if (b.planes.get(node) !== plane) return false
+  for (const network of a.encrypted) if (!b.encrypted.has(network)) return false
   return true
 }
 

@@ -60,11 +60,13 @@ export type Condition =
   | { readonly fields: readonly Field[]; readonly in: string; readonly not?: true }
   /** The bits under the mask are those of the value. */
   | { readonly field: 'ct mark'; readonly mask: number; readonly value: number }
+  /** A datagram of VXLAN to one of these ports, with one of these numbers (RFC 7348). None is empty. */
+  | { readonly vxlan: readonly number[]; readonly numbers: readonly number[] }
   /** The first packet of a TCP handshake, either way. */
   | { readonly tcp: 'syn' }
 
 export type Action =
-  | { readonly do: 'accept' | 'masquerade' | 'clamp-mss' | 'notrack' }
+  | { readonly do: 'accept' | 'drop' | 'masquerade' | 'clamp-mss' | 'notrack' }
   | { readonly do: 'reject'; readonly with: 'tcp reset' | 'icmpx port-unreachable' | 'icmpx admin-prohibited' }
   | { readonly do: 'goto' | 'jump'; readonly chain: string }
   | { readonly do: 'verdict'; readonly of: readonly Field[]; readonly map: string }

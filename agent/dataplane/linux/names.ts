@@ -44,6 +44,24 @@ export function tunnelNumber(network: NetworkId): number {
   return 4096 + (digest(network).readUInt32BE(0) % (2 ** 24 - 4096))
 }
 
+/** The device through which everything of encrypted networks leaves and comes: one for all of an agent's networks. */
+export function wireguardName(mark: string): string {
+  return `vw${suffix(mark)}`
+}
+
+/** Ours alone (RFC 4193): `fd` and 40 bits, which are a hash of `grapevine`. */
+export const innerPrefix = 'fd22:bd79:e02::/48'
+
+/**
+ * The address of a node within WireGuard, where the tunnels of encrypted networks end. 75 bits of hash: no claim is needed. No group is 0, so that
+ * everybody writes the address alike.
+ */
+export function innerAddress(node: NodeId): string {
+  const bytes = digest(node)
+  const groups = [0, 2, 4, 6, 8].map((at) => (bytes.readUInt16BE(at) | 0x8000).toString(16))
+  return `${innerPrefix.slice(0, innerPrefix.indexOf('::'))}:${groups.join(':')}`
+}
+
 /** Says whose a device is: a hash of the agent's data directory, since two agents may share a machine. 8 characters. */
 export function markOf(dataDir: string): string {
   return digest(dataDir).toString('hex').slice(0, 8)

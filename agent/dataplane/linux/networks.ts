@@ -16,10 +16,18 @@ import {
 } from './overlay-devices.ts'
 import { batchAll, batchUntilRefused, type Refusal, writeSetting } from './tools.ts'
 
-/** The sentence that says why it cannot be, or undefined: it is there. */
-export async function ensureNetwork(network: OverlayNetwork, now: State): Promise<string | undefined> {
+/**
+ * The sentence that says why it cannot be, or undefined: it is there. `encrypt` says what encryption lacks here, as half a sentence; asked each time, since
+ * it may end at any time.
+ */
+export async function ensureNetwork(
+  network: OverlayNetwork,
+  now: State,
+  encrypt: () => Promise<string | undefined>,
+): Promise<string | undefined> {
   const devices = networkDevices(network, now.site)
-  if (network.encrypted) return sentences.encrypted(devices)
+  const lack = network.encrypted ? await encrypt() : undefined
+  if (lack !== undefined) return sentences.encrypted(devices, lack)
   if (now.networks.get(network.id)?.alias === devices.alias) return undefined
   if (!now.unproven.delete(devices.bridge) || !isWhole(devices, now.found)) {
     const why = await makeNetwork(devices, now)

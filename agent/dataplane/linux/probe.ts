@@ -58,7 +58,7 @@ function mayDo(capability: number): boolean {
   return ((BigInt(`0x${effective}`) >> BigInt(capability)) & 1n) === 1n
 }
 
-function isInstalled(tool: Tool): boolean {
+export function isInstalled(tool: Tool): boolean {
   return toolFolders.some((folder) => {
     try {
       accessSync(`${folder}/${tool}`, constants.X_OK)

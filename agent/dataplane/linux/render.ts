@@ -20,7 +20,7 @@ import type { FirewallInput } from './firewall.ts'
 import { frame, markBase } from './frame.ts'
 import { emptyMemory, type Memory, waysOf } from './memory.ts'
 import { type Chain, device, type Field, keyOf, type NamedSet, type Table } from './model.ts'
-import { bridgeName, nodeMac } from './names.ts'
+import { bridgeName, nodeMac, tunnelNumber } from './names.ts'
 import type { Way, WaySet } from './ways.ts'
 
 export interface RenderFacts extends FirewallInput {
@@ -34,9 +34,14 @@ export function renderTable(facts: RenderFacts, memory: Memory = emptyMemory()):
   const networks = disjoint(overlay.networks)
   const ingress = networks.some(({ id }) => id === ingressNetwork) ? bridgeName(ingressNetwork) : undefined
   const planes = new Map(overlay.nodes.map(({ node, dataplane }) => [node, dataplane]))
-  const chains = new Map(frame({ underlay, ingress }))
+  const encrypted = new Set(overlay.networks.flatMap((network) => (network.encrypted ? [network.id] : [])))
+  const numbers = [...encrypted].map(tunnelNumber)
+  const farPorts = [...new Set([facts.encrypted.vxlanPort, ...overlay.nodes.map(({ dataPathPort }) => dataPathPort)])]
+  const sealed = numbers.length === 0 ? undefined : { ...facts.encrypted, farPorts, numbers }
+  const chains = new Map(frame({ underlay, ingress, sealed }))
   const elements = Object.fromEntries(Object.keys(waySets).map((name) => [name, new Map()])) as WayElements
-  for (const way of waysOf(routes, planes.set(self, 'linux'), memory)) addWay(way, chains, elements)
+  for (const way of waysOf(routes, { planes: planes.set(self, 'linux'), encrypted }, memory))
+    addWay(way, chains, elements)
   const sets = new Map<string, NamedSet>()
   for (const [name, shape] of Object.entries(waySets)) {
     sets.set(name, { ...shape, interval: false, elements: elements[name as WaySet] })

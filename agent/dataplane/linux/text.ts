@@ -102,6 +102,9 @@ function sayRule({ when, action }: Rule): string {
 }
 
 function sayCondition(condition: Condition): string {
+  // The transport header is 8 bytes of UDP, then 4 of flags and 3 of number.
+  if ('vxlan' in condition)
+    return `udp dport { ${condition.vxlan.join(', ')} } @th,96,24 { ${condition.numbers.join(', ')} }`
   if ('tcp' in condition) return 'tcp flags & (syn | rst) == syn'
   if ('mask' in condition) return `ct mark and ${hex(condition.mask)} == ${hex(condition.value)}`
   const not = condition.not === true ? '!= ' : ''
@@ -115,6 +118,7 @@ function sayCondition(condition: Condition): string {
 function sayAction(action: Action): string {
   switch (action.do) {
     case 'accept':
+    case 'drop':
     case 'masquerade':
     case 'notrack':
       return action.do

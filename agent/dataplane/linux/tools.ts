@@ -1,5 +1,5 @@
 /**
- * Runs the programs that speak to the kernel for us: ip, bridge, nft, nsenter. Words and input in, output or a sentence out; no policy.
+ * Runs the programs that speak to the kernel for us: ip, bridge, nft, nsenter, wg. Words and input in, output or a sentence out; no policy.
  *
  * Many changes go into one program by `-batch -`: a start costs 2 ms, a line 20 us. Not by `nft -f -`: nft opens /dev/stdin by name, which fails
  * for the sockets that Node's pipes are.
@@ -8,7 +8,7 @@ import { execFile } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { fault, reasonOf } from '../../fault.ts'
 
-export type Tool = 'ip' | 'bridge' | 'nft' | 'nsenter' | 'unshare' | 'sh' | 'conntrack'
+export type Tool = 'ip' | 'bridge' | 'nft' | 'nsenter' | 'unshare' | 'sh' | 'conntrack' | 'wg' | 'wireguard-go'
 
 /** The output of a program that ended with 0. Rejects with a Fault 'unavailable' that has what it said. */
 export async function run(tool: Tool, words: readonly string[], input = ''): Promise<string> {

@@ -24,6 +24,13 @@ export interface Way {
 /** How a node's tasks are reached; undefined: not known here, so not at all. */
 export type PlaneOf = (node: NodeId) => 'linux' | 'userspace' | undefined
 
+/** Where the tasks of a network are sent to. */
+export interface Ground {
+  readonly planeOf: PlaneOf
+  /** Then nothing goes to a userspace node, whose tasks are reached in clear: it is refused. */
+  readonly isEncrypted: boolean
+}
+
 const nowhere: Way = { chains: [], elements: [] }
 
 export function publishedWay(route: PublishedRoute, planeOf: PlaneOf): Way {
@@ -49,11 +56,12 @@ export function publishedWay(route: PublishedRoute, planeOf: PlaneOf): Way {
   }
 }
 
-export function serviceWay(route: ServiceRoute, planeOf: PlaneOf): Way {
+export function serviceWay(route: ServiceRoute, { planeOf, isEncrypted }: Ground): Way {
   const { vip, network, service, options } = route
   if (vip === undefined || !isAddress(vip) || !isWord(service)) return nowhere
   const key = keyOf(device(bridgeName(network)), vip)
-  const backends = usable(route.backends, planeOf)
+  const reachable = route.backends.filter(({ node }) => !isEncrypted || planeOf(node) === 'linux')
+  const backends = usable(reachable, planeOf)
   if (backends.length === 0) return { chains: [], elements: [['refused_vips', key, '']] }
   const name = `v_${service}_${bridgeName(network)}`
   if (backends.some(({ node }) => planeOf(node) === 'userspace'))
@@ -103,10 +111,11 @@ function mixedWay({ network, options }: ServiceRoute, { key, name, backends, pla
 }
 
 /** A task of a userspace node has no place on the network: its address leads to its node's, port by port. */
-export function taskWay({ network, address, backend }: TaskRoute, planeOf: PlaneOf): Way {
+export function taskWay({ network, address, backend }: TaskRoute, { planeOf, isEncrypted }: Ground): Way {
   if (planeOf(backend.node) !== 'userspace') return nowhere
   if (!isAddress(address) || !isAddress(backend.host)) return nowhere
   const bridge = device(bridgeName(network))
+  if (isEncrypted) return { chains: [], elements: [['refused_vips', keyOf(bridge, address), '']] }
   return {
     chains: [],
     elements: realPorts(backend).flatMap(({ protocol, target, actual }) => [

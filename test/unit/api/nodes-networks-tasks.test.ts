@@ -163,18 +163,16 @@ describe('networks', () => {
     expect([full.status, full.body.message]).toEqual([409, expect.stringContaining('could not find an available IP')])
   })
 
-  test('an encrypted network is refused while a node is up whose data plane does not encrypt', async () => {
+  test('an encrypted network is made on both kinds of nodes, with a warning where there are both', async () => {
     const member = api.fake.view.members.get(nodeIds[1])
     if (member === undefined) throw new Error('there is a node')
+    const alone = await create({ Name: 'alike', Options: { encrypted: '' } })
+    expect([alone.status, alone.body.Warning]).toEqual([201, ''])
     const record = { ...member.record, value: { ...member.record.value, dataplane: 'linux' } }
     api.fake.view.members.set(nodeIds[1], { ...member, record })
-    const refused = await create({ Name: 'vault', Options: { encrypted: '' } })
-    expect([refused.status, refused.body.message]).toEqual([
-      501,
-      'the network option "encrypted" is not supported by node n2, whose data plane is linux',
-    ])
-    api.fake.setLiveness(nodeIds[1], 'dead')
-    expect((await create({ Name: 'vault', Options: { encrypted: '' } })).status).toBe(201)
+    const mixed = await create({ Name: 'vault', Options: { encrypted: '' } })
+    expect([mixed.status, mixed.body.Warning]).toEqual([201, expect.stringContaining('do not reach those')])
+    expect((await create({ Name: 'plain' })).body.Warning).toBe('')
   })
 
   test('an MTU is taken where every node that is up forwards packets', async () => {

@@ -49,6 +49,14 @@ describe('readConfig()', () => {
     })
   })
 
+  test('WireGuard has its usual port unless another is asked for, which is not that of the tunnels', () => {
+    expect(read().dataplane.wireguardPort).toBe(51_820)
+    expect(read({ env: { GRAPEVINE_WIREGUARD_PORT: '51821' } }).dataplane.wireguardPort).toBe(51_821)
+    const twice = 'UDP port 4789 is asked for twice: by --data-path-port and by --wireguard-port'
+    expect(refusal({ flags: { 'wireguard-port': ['4789'] } })).toBe(twice)
+    expect(refusal({ flags: { 'wireguard-port': ['0'] } })).toMatch(/must be a whole number from 1 to 65535/)
+  })
+
   test("the data plane is the kernel's where it can be, unless another is asked for", () => {
     expect(read().dataplane).toMatchObject({ kind: 'auto', dataPathPort: 4789 })
     expect(read({ env: { GRAPEVINE_DATAPLANE: 'userspace' } }).dataplane.kind).toBe('userspace')

@@ -62,6 +62,7 @@ beforeEach(() => {
     removeTask: async (task) => void made.delete(task),
     bridgeOf: (id) => `vb${id}`,
     known: () => [...made.keys()],
+    close: () => {},
   }
   const firewall: Firewall = {
     async apply(input) {
@@ -93,6 +94,7 @@ beforeEach(() => {
     clear: async () => void made.clear(),
     takenPorts: () => new Set(),
     addresses,
+    encrypted: { device: 'vw0', vxlanPort: 4789 },
     overlay: () => overlay,
     dir,
     log,

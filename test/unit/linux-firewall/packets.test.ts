@@ -4,10 +4,24 @@ import { maglevPick } from '../../../agent/core/routes/maglev.ts'
 import { affinityTable } from '../../../agent/core/routes/pick.ts'
 import type { Routes } from '../../../agent/core/routes/types.ts'
 import { markBase } from '../../../agent/dataplane/linux/frame.ts'
-import { bridgeName } from '../../../agent/dataplane/linux/names.ts'
+import { bridgeName, tunnelNumber } from '../../../agent/dataplane/linux/names.ts'
 import { renderTable } from '../../../agent/dataplane/linux/render.ts'
 import { replacement } from '../../../agent/dataplane/linux/text.ts'
-import { backend, ends, facts, fromTask, machine, packet, published, reply, service, tunnelled } from './world.ts'
+import {
+  backend,
+  encrypted,
+  ends,
+  facts,
+  fromTask,
+  machine,
+  packet,
+  published,
+  reply,
+  routes,
+  service,
+  tunnelled,
+  vault,
+} from './world.ts'
 
 const client = '192.0.2.7:40000'
 const two = [backend('t1', 'n2', '10.255.0.4'), backend('t2', 'n2', '10.255.0.5')]
@@ -289,4 +303,55 @@ test('two services that claim one VIP: the first keeps it', () => {
   const second = service(vipBackends.slice(1), { service: 's2' })
   const n1 = machine({ services: [service(vipBackends.slice(0, 1)), second] })
   expect(n1.send(fromTask('appnet', '10.0.1.30', '10.0.1.10:80')).packet.destination).toBe('10.0.1.21')
+})
+
+/** On a node that carries the encrypted network too. */
+const withVault = (more: Partial<Routes> = {}) => {
+  const { overlay } = routes()
+  const nodes = overlay!.nodes.map((other) => (other.node === 'n2' ? { ...other, dataPathPort: 4_791 } : other))
+  return machine({ overlay: { ...overlay!, nodes, networks: [...overlay!.networks, vault] }, ...more })
+}
+
+test('a tunnel of an encrypted network passes through WireGuard alone, either way; other tunnels pass as before', () => {
+  const n1 = withVault()
+  const tunnel = (iif: string, network: string, more = {}) =>
+    packet('10.77.0.2:50000', '10.77.0.1:4789', { iif, protocol: 'udp', vni: tunnelNumber(network), ...more })
+  expect(['eth0', 'lo', bridgeName('appnet')].map((iif) => n1.send(tunnel(iif, 'vault')).with)).toEqual(
+    Array(3).fill('silence'),
+  )
+  expect(n1.send(tunnel(encrypted.device, 'vault')).verdict).toBe('delivered')
+  expect(n1.send(tunnel('eth0', 'appnet')).verdict).toBe('delivered')
+  expect(n1.send(tunnel('eth0', 'vault', { dport: 4_790 })).verdict).toBe('delivered')
+  expect([n1.leaves(tunnel('', 'vault'), encrypted.device), n1.leaves(tunnel('', 'vault'), 'eth0')]).toEqual([
+    true,
+    false,
+  ])
+  expect(n1.leaves(tunnel('', 'vault', { dport: 4_791 }), 'eth0')).toBe(false)
+  expect(n1.leaves(tunnel('', 'appnet'), 'eth0')).toBe(true)
+  expect(machine().send(tunnel('eth0', 'vault')).verdict).toBe('delivered')
+})
+
+test('nothing but tunnels comes out of WireGuard: it is no way around a firewall of the machine', () => {
+  const n1 = withVault()
+  const inside = { iif: encrypted.device }
+  expect(n1.send(packet('10.77.0.2', '10.77.0.1:22', inside)).with).toBe('silence')
+  expect(n1.send(packet('10.77.0.2', '10.77.0.1:53', { ...inside, protocol: 'udp' })).with).toBe('silence')
+  expect(n1.send(packet('10.77.0.2', '192.0.2.7:80', inside)).with).toBe('silence')
+  expect(n1.send(packet('10.77.0.2', '10.77.0.1:22')).verdict).toBe('delivered')
+})
+
+test('on an encrypted network a task of a userspace node, which would be reached in clear, is refused', () => {
+  const ports = [{ protocol: 'tcp' as const, target: 80, actual: 34_567 }]
+  const strange = backend('t3', 'n3', '10.77.0.3', { ports })
+  const both = [backend('t2', 'n2', '10.0.4.22'), strange]
+  const vip = { network: 'vault', vip: '10.0.4.10' }
+  const route = { network: 'vault', task: 't3', service: 's1', address: '10.0.4.33', backend: strange }
+  const n1 = withVault({ services: [service(both, vip)], tasks: [route] })
+  const asked = Array.from({ length: 4 }, (_, i) =>
+    n1.send(fromTask('vault', `10.0.4.21:${40_000 + i}`, '10.0.4.10:80')),
+  )
+  expect(asked.map(({ packet }) => packet.destination)).toEqual(Array(4).fill('10.0.4.22'))
+  expect(n1.send(fromTask('vault', '10.0.4.21', '10.0.4.33:80')).with).toBe('tcp reset')
+  const none = withVault({ services: [service([strange], vip)] })
+  expect(none.send(fromTask('vault', '10.0.4.21', '10.0.4.10:80')).with).toBe('tcp reset')
 })

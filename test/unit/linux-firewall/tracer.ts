@@ -24,6 +24,8 @@ export interface Packet {
   readonly protocol: 'tcp' | 'udp' | 'sctp' | 'icmp'
   readonly sport: number
   readonly dport: number
+  /** Number of a tunnel, in a datagram of VXLAN. */
+  readonly vni?: number
 }
 
 export interface Outcome {
@@ -81,6 +83,9 @@ interface Passage {
 
 type Verdict = 'accept' | 'continue' | { readonly reject: string }
 
+/** Of a packet that nobody has looked at. */
+const fresh = { state: 'new', direction: 'original', connection: undefined } as const
+
 /** One machine with a table, and the connections that have passed it. */
 export class Tracer {
   private readonly connections: Connection[] = []
@@ -107,9 +112,7 @@ export class Tracer {
       mark: 0,
       zone: 0,
       first: true,
-      state: 'new',
-      direction: 'original',
-      connection: undefined,
+      ...fresh,
       trail,
     }
     const refusal =
@@ -126,6 +129,12 @@ export class Tracer {
     if (!local) this.translate(passage, 'postrouting')
     if (passage.first && passage.connection !== undefined) this.connections.push(passage.connection)
     return this.outcome(local ? 'delivered' : 'forwarded', passage, undefined)
+  }
+
+  /** What this machine's kernel itself sends: whether it leaves. */
+  leaves(packet: Packet, oif: string): boolean {
+    const passage: Passage = { packet, oif, mark: 0, zone: 0, first: true, ...fresh, trail: [] }
+    return this.filters(passage, 'output', -Infinity, Infinity) === undefined
   }
 
   private outcome(verdict: Outcome['verdict'], passage: Passage, how: string | undefined): Outcome {
@@ -231,6 +240,9 @@ export class Tracer {
       case 'clamp-mss':
         note('continue')
         return 'continue'
+      case 'drop':
+        note('drop')
+        return { reject: 'silence' }
       case 'reject':
         note('drop')
         return { reject: action.with }
@@ -300,6 +312,10 @@ export class Tracer {
   }
 
   private holds(condition: Condition, passage: Passage): boolean {
+    if ('vxlan' in condition) {
+      const { protocol, dport, vni = -1 } = passage.packet
+      return protocol === 'udp' && condition.vxlan.includes(dport) && condition.numbers.includes(vni)
+    }
     if ('tcp' in condition) return passage.packet.protocol === 'tcp'
     if ('mask' in condition) return (passage.connection!.mark & condition.mask) >>> 0 === condition.value >>> 0
     const met =

@@ -11,7 +11,7 @@ import type {
   TaskRoute,
 } from '../../../agent/core/routes/types.ts'
 import { markBase } from '../../../agent/dataplane/linux/frame.ts'
-import { bridgeName, nodeMac } from '../../../agent/dataplane/linux/names.ts'
+import { bridgeName, nodeMac, wireguardName } from '../../../agent/dataplane/linux/names.ts'
 import { type RenderFacts, renderTable } from '../../../agent/dataplane/linux/render.ts'
 import { type Packet, Tracer } from './tracer.ts'
 
@@ -23,12 +23,16 @@ export const numbers = new Map([
   ['n2', 2],
 ])
 
+/** The way of encrypted networks' tunnels. */
+export const encrypted = { device: wireguardName('0badcafe'), vxlanPort: 4789 }
+
 function network(id: string, third: number | 'ingress', internal = false): OverlayNetwork {
   const [subnet, gateway] =
     third === 'ingress' ? ['10.255.0.0/16', '10.255.0.1'] : [`10.0.${third}.0/24`, `10.0.${third}.1`]
   return { id, name: id, subnet, gateway, internal, encrypted: false, mtu: undefined }
 }
 
+export const vault: OverlayNetwork = { ...network('vault', 4), encrypted: true }
 const networks = [network('appnet', 1), network('hidden', 3, true), network('ingress', 'ingress'), network('other', 2)]
 
 export function backend(task: string, node: NodeName, host: string, more: Partial<Backend> = {}): Backend {
@@ -65,7 +69,15 @@ export function facts(
 ): RenderFacts {
   const address = addressOf[self]
   const others = new Map([...numbers].filter(([node]) => node !== self))
-  return { self, routes: routes(more, self), underlay: address, addresses: [address], local, numbers: others }
+  return {
+    self,
+    routes: routes(more, self),
+    underlay: address,
+    addresses: [address],
+    local,
+    numbers: others,
+    encrypted,
+  }
 }
 
 /** A node with what its table says; `turn` decides what chance chooses. */
@@ -80,7 +92,9 @@ export function machine(more: Partial<Routes> = {}, self: NodeName = 'n1', local
       const { destination } = packet
       if (destination === addressOf[self] || destination.startsWith('127.')) return 'local'
       if (networks.some(({ gateway }) => gateway === destination)) return 'local'
-      const inside = networks.find(({ subnet }) => contains(parseSubnet(subnet)!, parseAddress(destination)!))
+      const inside = [...networks, vault].find(({ subnet }) =>
+        contains(parseSubnet(subnet)!, parseAddress(destination)!),
+      )
       if (inside !== undefined) return bridgeName(inside.id)
       return destination.startsWith('172.17.') ? 'docker0' : 'eth0'
     },

@@ -8,6 +8,7 @@ import { foundIn, isWhole } from '../../../agent/dataplane/linux/found.ts'
 import {
   bridgeName,
   cableName,
+  innerAddress,
   linkGroup,
   markOf,
   namespaceName,
@@ -28,6 +29,7 @@ import { cableAlias, tasksOf } from '../../../agent/dataplane/linux/task-namespa
 const id = fc.stringMatching(/^[0-9a-z]{25}$/)
 const site: Site = {
   ...{ nodeMac: nodeMac('n1'), underlay: '192.0.2.1', vxlanPort: 4789, pathMtu: 1500, filtered: false },
+  inner: innerAddress('n1'),
   ...{ group: linkGroup('abcd1234'), mark: 'abcd1234' },
 }
 const network = {
@@ -147,6 +149,15 @@ describe('entries', () => {
     expect([none.neighbours.size, none.ports.size]).toEqual([0, 0])
   })
 
+  test('an encrypted network reaches nodes inside WireGuard, and one that has told no key not at all', () => {
+    const nodes = ['n2', 'n4'].map((node) => ({ ...overlay.nodes[0]!, node }))
+    const keyed = nodes.map((node) => (node.node === 'n2' ? { ...node, wireguard: { key: 'a', port: 51_820 } } : node))
+    const sealed = { ...overlay, networks: [{ ...network, encrypted: true }], nodes: keyed }
+    const here = { self: 'n1', tasks: [], bridges: new Set([bridgeName('net')]), vxlanPort: 4_790 }
+    const want = forwardingOf(sealed, here)
+    expect([...want.ports]).toEqual([[`${tunnelName('net')} ${nodeMac('n2')}`, `${innerAddress('n2')} port 4789`]])
+  })
+
   test('one place that moves among five thousand is one line', () => {
     const many = Array.from({ length: 5_000 }, (_, i) => ({
       ...{ network: 'net', address: `10.0.${i >> 8}.${i & 255}`, task: `m${i}` },
@@ -178,6 +189,18 @@ describe('networks', () => {
   test('packets are as large as the path carries, or as small as was asked, and never larger', () => {
     const mtu = (asked: number | undefined) => networkDevices({ ...network, mtu: asked }, site).mtu
     expect([mtu(undefined), mtu(1_300), mtu(9_000)]).toEqual([1_450, 1_300, 1_450])
+  })
+
+  test('an encrypted network ends in WireGuard, and its packets leave room for both', () => {
+    const encrypted = { ...network, encrypted: true }
+    const sizes = [1_500, 1_400].map((pathMtu) => networkDevices(encrypted, { ...site, pathMtu }).mtu)
+    expect(sizes).toEqual([1_500 - 60 - 70, 1_400 - 60 - 70])
+    expect(networkDevices(encrypted, { ...site, underlay: '2001:db8::1' }).mtu).toBe(1_500 - 80 - 70)
+    expect(networkDevices({ ...encrypted, mtu: 1_200 }, site).mtu).toBe(1_200)
+    const lines = makeLines(networkDevices(encrypted, site), site, { bridge: false, tunnel: false, cables: [] })
+    expect(lines.filter((line) => line.includes('type vxlan'))).toEqual([
+      expect.stringContaining(` local ${innerAddress('n1')} dstport 4789 nolearning`),
+    ])
   })
 
   test('the mark of a network that is whole comes last, and changes with all that it was made of', () => {

@@ -100,3 +100,14 @@ test('texts of records that are no addresses do not come out: they would become 
     return overlay({ ...plain, networks: new Map([['net', network]]) })?.networks.map(({ id }) => id)
   }
 })
+
+test('a node that told its key of WireGuard is known by it, in base64', () => {
+  const plain = view({ tasks: [], members: all })
+  for (const [id, { record }] of plain.members)
+    Object.assign(record.value, { dataplane: 'linux', addresses: [`192.0.2.${id.slice(1)}`] })
+  Object.assign(plain.members.get('n2')!.record.value, {
+    wireguard: { key: new Uint8Array(32).fill(255), port: 51_820 },
+  })
+  const key = Buffer.alloc(32, 255).toString('base64')
+  expect(overlay(plain)?.nodes.map(({ wireguard }) => wireguard)).toEqual([{ key, port: 51_820 }, undefined])
+})
