@@ -55,6 +55,7 @@ export async function openLinux({ config, identity, forwarding, outside, view }:
       return now === undefined ? undefined : overlay(now, self)
     },
     dir: join(config.node.dataDir, 'hosts'),
+    clock,
     log,
   })
 }

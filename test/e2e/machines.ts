@@ -53,6 +53,8 @@ export interface Lan {
   machines(): readonly Machine[]
   /** A line of shell at the switch's own address: somebody who is no member. */
   outside(line: string): Promise<Ran>
+  /** What the agents of all machines said last, to standard error. */
+  tell(): void
   close(): Promise<void>
 }
 
@@ -120,9 +122,7 @@ const isolation = ['--net', '--mount', '--pid', '--uts', '--fork', '--kill-child
 export async function createLan(): Promise<Lan> {
   const lan = await openLan()
   onTestFinished(lan.close)
-  onTestFailed(() => {
-    for (const { name, said } of lan.machines()) process.stderr.write(`--- ${name} said:\n${said().slice(-4_000)}\n`)
-  })
+  onTestFailed(lan.tell)
   return lan
 }
 
@@ -146,6 +146,9 @@ export async function openLan(): Promise<Lan> {
     },
     machines: () => machines,
     outside: (line) => shell(lab.pid, line),
+    tell() {
+      for (const { name, said } of machines) process.stderr.write(`--- ${name} said:\n${said().slice(-4_000)}\n`)
+    },
     close,
   }
 }

@@ -4,9 +4,15 @@ import { runningTasks } from './clients.ts'
 import { see } from './cluster.ts'
 import { createLan, joinLine, type Lan, type Machine, outsideAddress } from './machines.ts'
 
+export interface ClusterOptions {
+  readonly userspace?: readonly string[]
+  /** One that the caller closes. */
+  readonly lan?: Lan
+}
+
 /** Three machines, with the linux data plane but for those named. */
-export async function linuxCluster({ userspace = [] }: { readonly userspace?: readonly string[] } = {}) {
-  const lan = await createLan()
+export async function linuxCluster(options: ClusterOptions = {}) {
+  const { userspace = [], lan = await createLan() } = options
   const machines = await Promise.all([lan.add(), lan.add(), lan.add()])
   const [first, ...others] = machines
   const flags = ({ name }: Machine) =>

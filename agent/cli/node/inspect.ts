@@ -63,6 +63,12 @@ function plugins(all: readonly Plugin[]): readonly string[] {
 
 /** Docker has no such line: only where there is something to tell. */
 function dataplane(told: NonNullable<Node['Description']>['Dataplane']): readonly string[] {
-  if (told === undefined || (told.Name === 'userspace' && told.Reason === undefined)) return []
-  return [`Data Plane:\t\t${told.Name}`, ...(told.Reason === undefined ? [] : [` Not linux:\t\t${told.Reason}`])]
+  if (told === undefined) return []
+  const { Name, Reason, Problems = [] } = told
+  if (Name === 'userspace' && Reason === undefined && Problems.length === 0) return []
+  return [
+    `Data Plane:\t\t${Name}`,
+    ...(Reason === undefined ? [] : [` Not linux:\t\t${Reason}`]),
+    ...Problems.map((sentence) => ` Problem:\t\t${sentence}`),
+  ]
 }

@@ -290,3 +290,9 @@ test('two services that claim one VIP: the first keeps it', () => {
   const n1 = machine({ services: [service(vipBackends.slice(0, 1)), second] })
   expect(n1.send(fromTask('appnet', '10.0.1.30', '10.0.1.10:80')).packet.destination).toBe('10.0.1.21')
 })
+
+test('whoever routes an overlay to a node from outside finds nobody at its gateway; programs of the node itself do', () => {
+  const n1 = machine({}, 'n1', [links('10.0.1.21')])
+  expect(n1.send(packet(client, '10.0.1.1:10153', { protocol: 'udp' })).verdict).not.toBe('delivered')
+  expect(n1.send(packet('10.0.1.1:40000', '10.0.1.1:10153', { protocol: 'udp', iif: 'lo' })).verdict).toBe('delivered')
+})
