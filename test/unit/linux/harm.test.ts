@@ -14,6 +14,7 @@ const site = {
   underlay: '10.77.0.1',
   vxlanPort: 4789,
   pathMtu: 1500,
+  filtered: false,
   group: 7,
   mark: 'm',
 }
