@@ -38,7 +38,7 @@ export async function installTools(root) {
 }
 
 function found(tool) {
-  const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin', '/usr/local/sbin']
+  const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin', '/usr/local/sbin', '/usr/lib']
   return folders.some((folder) => {
     try {
       accessSync(join(folder, tool), constants.X_OK)

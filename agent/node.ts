@@ -125,6 +125,8 @@ export async function createNode(world: World, config: NodeConfig): Promise<Node
     times,
   })
   const routesLoop = createRoutesLoop({ view, dataplane, clock, log, events, routes, onProblems: tellProblems })
+  dataplane.onHarm(routesLoop.again)
+  dataplane.onHarm(routesLoop.again)
   tellChanges({ view, events, startedMs: config.startedMs })
   const onDrain = createDrainHandler({ view, whenRouted: routesLoop.whenRouted })
   const health = createHealthLoop({ runtime, clock })

@@ -290,6 +290,10 @@ export interface Dataplane {
   apply(routes: Routes): Promise<readonly ApplyProblem[]>
   /** An endpoint that refused or did not accept a flow was seen here. */
   onTrouble(listener: (task: TaskId, why: 'refused' | 'timeout') => void): void
+  /** Another program did harm to what this made, or undid it: the routes are to be applied anew, which mends what can be and tells the rest. */
+  onHarm(listener: () => void): void
+  /** A task of this node lost its network for good: it is to be replaced, and the sentence says why. */
+  onLost(listener: (task: TaskId, why: string) => void): void
   /** Whether a TCP port of a local task accepts: the readiness of tasks without a health check. */
   accepts(host: string, port: number, timeoutMs: number): Promise<boolean>
   close(): Promise<void>
@@ -299,7 +303,8 @@ export interface Dataplane {
 export interface ApplyProblem {
   readonly protocol: Protocol
   readonly port: number
-  readonly service: ServiceId
+  /** Or the network, where no service is concerned yet. */
+  readonly service: ServiceId | NetworkId
   readonly sentence: string
 }
 

@@ -13,8 +13,8 @@ declare module 'vitest' {
   }
 }
 
-/** Debian keeps servers and kernel tools in sbin, which is not on an ordinary user's PATH. */
-const SBIN = ['/usr/sbin', '/sbin', '/usr/local/sbin']
+/** Debian keeps servers and kernel tools in sbin, which is not on an ordinary user's PATH, and examples of libraries below lib. */
+const SBIN = ['/usr/sbin', '/sbin', '/usr/local/sbin', '/usr/lib']
 
 /**
  * Called first in a test: `const dig = needs('dig')`. Returns the program's absolute path, or ends the test: as a failure in

@@ -66,6 +66,7 @@ export interface Node extends Versioned {
       readonly Name: string
       readonly Reason?: string
       readonly WireGuard?: { readonly Port: number; readonly Lack: string }
+      readonly Problems?: readonly string[]
     }
   }
   readonly Status?: { readonly State?: string; readonly Message?: string; readonly Addr?: string }

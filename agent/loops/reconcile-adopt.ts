@@ -62,7 +62,7 @@ async function adopt(env: AdoptEnv, { task, attachment }: ObservedTask): Promise
     announce(parts, task, 'running', 'adopted')
     env.onUp(hand)
   } catch (thrown) {
-    hand.unhealthy = `it could not be adopted: ${reasonOf(thrown)}`
+    hand.lost = `it could not be adopted: ${reasonOf(thrown)}`
     parts.log.warn('a task could not be adopted and is replaced', { task, reason: reasonOf(thrown) })
   }
 }

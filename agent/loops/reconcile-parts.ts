@@ -29,7 +29,7 @@ export interface ReconcileParts {
   readonly writer: Pick<Writer, 'put'>
   readonly transport: Pick<Transport, 'request'>
   readonly runtime: Runtime
-  readonly dataplane: Pick<Dataplane, 'attach' | 'adopt' | 'detach' | 'accepts' | 'active'>
+  readonly dataplane: Pick<Dataplane, 'attach' | 'adopt' | 'detach' | 'accepts' | 'active' | 'onLost'>
   readonly health: HealthChecker
   readonly clock: Clock
   readonly random: Random
@@ -53,6 +53,7 @@ export interface Hand extends Local {
   hostname: string
   ready: boolean
   unhealthy: string | undefined
+  lost?: string
   /** Its start, while that is under way; never rejects. */
   starting: Promise<void>
   exit: Exit | undefined

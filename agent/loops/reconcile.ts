@@ -217,6 +217,11 @@ export function createReconcileLoop(parts: ReconcileParts): ReconcileLoop {
   return {
     async start() {
       parts.runtime.onExit((task, exit) => taskExited(stopEnv, task, exit))
+      parts.dataplane.onLost((task, why) => {
+        const hand = hands.get(task)
+        if (hand !== undefined) hand.lost = why
+        wake()
+      })
       await adoptTasks({ parts, hands, onUp: watch })
       startedMs = clock.now()
       if (state === 'new') state = 'running'

@@ -27,6 +27,8 @@ export interface RoutesLoop {
   stop(): void
   /** The view changed. */
   wake(): void
+  /** What was applied does not hold any more. */
+  again(): void
   /** Revision of the view that the data plane obeys. */
   appliedRevision(): number
   /** What the data plane could not do, of the last application. */
@@ -49,14 +51,18 @@ export function createRoutesLoop(parts: RoutesLoopParts): RoutesLoop {
   let running = false
   let busy = false
   let applied = -1
+  /** Times that `again` was called, and how many of them the last application followed. */
+  let undone = 0
+  let redone = 0
   let problems: readonly ApplyProblem[] = []
 
   async function run(): Promise<void> {
     busy = true
     // A burst of changes made in one go is applied as one.
     await Promise.resolve()
-    while (running && applied !== view.revision) {
+    while (running && isDue()) {
       const { revision } = view
+      const answers = undone
       const content = [...waiters].filter(({ isGone }) => isGone())
       try {
         report(await parts.dataplane.apply(parts.routes(view, view.self)))
@@ -66,23 +72,30 @@ export function createRoutesLoop(parts: RoutesLoopParts): RoutesLoop {
         break
       }
       applied = revision
+      redone = answers
       for (const waiter of content) waiter.end(true)
     }
     busy = false
   }
 
+  function isDue(): boolean {
+    return applied !== view.revision || redone !== undone
+  }
+
   function wake(): void {
-    if (running && !busy && applied !== view.revision) void run()
+    if (running && !busy && isDue()) void run()
   }
 
   function report(found: readonly ApplyProblem[]): void {
     const known = new Set(problems.map(({ sentence }) => sentence))
     for (const problem of found) {
       if (known.has(problem.sentence)) continue
-      const name = view.services.get(problem.service)?.value.spec.Name ?? problem.service
-      const attributes = { port: String(problem.port), protocol: problem.protocol, node: view.self }
-      const { sentence } = problem
-      parts.events.emit({ type: 'service', action: 'publish-failed', id: problem.service, name, sentence, attributes })
+      const { service: id, sentence, port, protocol } = problem
+      const network = view.networks.get(id)?.value.spec.Name
+      const name = view.services.get(id)?.value.spec.Name ?? network ?? id
+      const attributes = { port: String(port), protocol, node: view.self }
+      const type = network === undefined ? 'service' : 'network'
+      parts.events.emit({ type, action: 'publish-failed', id, name, sentence, attributes })
     }
     if (found.length > 0 || problems.length > 0) parts.onProblems(found)
     problems = found
@@ -98,6 +111,10 @@ export function createRoutesLoop(parts: RoutesLoopParts): RoutesLoop {
       for (const { end } of [...waiters]) end(false)
     },
     wake,
+    again() {
+      undone++
+      wake()
+    },
     appliedRevision: () => applied,
     problems: () => problems,
     whenRouted(isGone, timeoutMs) {

@@ -74,6 +74,7 @@ export async function openLinux({ config, identity, forwarding, outside, view }:
       return now === undefined ? undefined : overlay(now, self)
     },
     dir: join(config.node.dataDir, 'hosts'),
+    clock,
     log,
   })
   return { plane, wireguard: { key: publicKey, port, lack: encryption.lack } }

@@ -123,6 +123,8 @@ export function createNames(options: NamesOptions): Names {
         active: (task) => inner.active(task),
         apply: (routes) => inner.apply(routes),
         onTrouble: (listener) => inner.onTrouble(listener),
+        onHarm: (listener) => inner.onHarm(listener),
+        onLost: (listener) => inner.onLost(listener),
         accepts: (host, port, timeoutMs) => inner.accepts(host, port, timeoutMs),
         close: () => inner.close(),
       }

@@ -9,11 +9,13 @@ export interface LinuxCluster {
   readonly userspace?: readonly string[]
   /** Lines of shell on the third machine before its agent starts. */
   readonly thirdSetUp?: string
+  /** One that the caller closes. */
+  readonly lan?: Lan
 }
 
 /** Three machines, with the linux data plane but for those named. */
-export async function linuxCluster({ userspace = [], thirdSetUp = '' }: LinuxCluster = {}) {
-  const lan = await createLan()
+export async function linuxCluster(options: LinuxCluster = {}) {
+  const { userspace = [], thirdSetUp = '', lan = await createLan() } = options
   const machines = await Promise.all([lan.add(), lan.add(), lan.add({ setUp: thirdSetUp })])
   const [first, ...others] = machines
   const flags = ({ name }: Machine) =>

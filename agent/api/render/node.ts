@@ -11,6 +11,7 @@ export function renderNode(view: View, member: Member) {
   const { value, version } = member.record
   const spec = member.node.spec
   const address = addressOf(member)
+  const problems = [...new Set((value.problems ?? []).map(({ sentence }) => sentence))]
   return {
     ID: member.id,
     Version: { Index: nodeIndex(member) },
@@ -32,13 +33,14 @@ export function renderNode(view: View, member: Member) {
         Plugins: [{ Type: 'Network', Name: 'overlay' }],
       },
       TLSInfo: {},
-      // No word of Docker's: who forwards on this node, and why not the kernel where that was asked for.
+      // No word of Docker's: who forwards on this node, why not the kernel where that was asked for, and what of it does not work.
       Dataplane: {
         Name: value.dataplane,
         ...(value.dataplaneReason === undefined ? {} : { Reason: value.dataplaneReason }),
         ...(value.wireguard === undefined
           ? {}
           : { WireGuard: { Port: value.wireguard.port, Lack: value.wireguard.lack ?? '' } }),
+        ...(problems.length === 0 ? {} : { Problems: problems }),
       },
     },
     Status: { State: isUp(member) ? 'ready' : 'down', Message: message[member.liveness], Addr: address },

@@ -1,8 +1,9 @@
 /**
  * Reads `--publish` in both of Docker's forms into port configs: `8080:80/tcp`, ranges, and `published=8080,target=80,mode=host`.
  *
- * Rules: docker/cli opts/swarmopts/port.go. What a userspace mesh cannot carry (sctp) is refused here with a sentence.
+ * Rules: docker/cli opts/swarmopts/port.go. Whether a cluster can carry sctp is decided by its agents.
  */
+import type { Protocol } from '../../../protocol/model.ts'
 import type { PortConfig } from '../../../protocol/spec.ts'
 import { usage } from '../usage.ts'
 
@@ -28,7 +29,7 @@ interface Given {
 function parseLong(given: Given): PortConfig {
   let target: number | undefined
   let published: number | undefined
-  let protocol: 'tcp' | 'udp' = 'tcp'
+  let protocol: Protocol = 'tcp'
   let mode: 'ingress' | 'host' = 'ingress'
   for (const field of given.text.split(',')) {
     const [key = '', value = ''] = field.split('=', 2)
@@ -81,11 +82,10 @@ function portNumber(value: string, given: Given): number {
   return port
 }
 
-function parseProtocol(value: string, given: Given): 'tcp' | 'udp' {
+function parseProtocol(value: string, given: Given): Protocol {
   const protocol = value.toLowerCase()
-  if (protocol === 'tcp' || protocol === 'udp') return protocol
-  if (protocol === 'sctp') throw bad(given, 'the protocol sctp, which is not supported', 'Publish tcp or udp')
-  throw bad(given, `the protocol "${value}"`, 'The protocols are tcp and udp')
+  if (protocol === 'tcp' || protocol === 'udp' || protocol === 'sctp') return protocol
+  throw bad(given, `the protocol "${value}"`, 'The protocols are tcp, udp and sctp')
 }
 
 function bad({ text, flag }: Given, what: string, fix: string): Error {

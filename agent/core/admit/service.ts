@@ -13,6 +13,7 @@ import { type ServiceSpec, serviceSpecSchema } from '../../../protocol/spec.ts'
 import { Fault, fault } from '../../fault.ts'
 import { choosePublishedPorts } from '../addresses/ports.ts'
 import { chooseVip } from '../addresses/vip.ts'
+import { upMembers } from '../live.ts'
 import type { Stamped, View } from '../view.ts'
 import { attachments, templateHash } from '../wanted.ts'
 import { checkContainer, checkMode, checkName, checkPlacement, checkResources } from './checks.ts'
@@ -36,7 +37,7 @@ export function admitNewService(
   const read = readSpec(serviceSpecSchema.partial({ Name: true }), 'service', raw)
   if (read instanceof Fault) return read
   const named = { ...read, Name: read.Name === undefined || read.Name === '' ? identity.fallbackName : read.Name }
-  const refused = checkSpec(named) ?? checkNameFree(view, named.Name)
+  const refused = checkSpec(named) ?? checkSctp(view, named) ?? checkNameFree(view, named.Name)
   if (refused !== undefined) return refused
   const spec = withNetworkIds(view, withMode(named))
   if (spec instanceof Fault) return spec
@@ -63,7 +64,7 @@ export function admitServiceUpdate(
   if (request.index !== versionIndex(current.version)) return outOfSequence()
   const read = request.rollback ? previousOf(old) : readSpec(serviceSpecSchema, 'service', request.raw)
   if (read instanceof Fault) return read
-  const refused = checkUnchanged(old.spec, read) ?? checkSpec(read)
+  const refused = checkUnchanged(old.spec, read) ?? checkSpec(read) ?? checkSctp(view, read)
   if (refused !== undefined) return refused
   const spec = withNetworkIds(view, withMode(read))
   if (spec instanceof Fault) return spec
@@ -103,6 +104,14 @@ export function outOfSequence(): Fault {
     'update out of sequence',
     'Somebody else changed it meanwhile: read it again and repeat the change',
   )
+}
+
+/** Node has no sockets for it. A node that cannot says so itself where others can (`service ps`). */
+function checkSctp(view: View, spec: Pick<ServiceSpec, 'EndpointSpec'>): Fault | undefined {
+  const asks = spec.EndpointSpec?.Ports?.some((port) => port.Protocol === 'sctp') === true
+  if (!asks || upMembers(view).some(({ record }) => record.value.dataplane === 'linux')) return undefined
+  const fix = 'Publish tcp or udp ports, or start agents with --dataplane linux'
+  return fault('unsupported', 'No node of this cluster forwards SCTP: that needs the linux data plane', fix)
 }
 
 function checkSpec(spec: ServiceSpec): Fault | undefined {

@@ -90,9 +90,6 @@ export function checkSupported(spec: ServiceSpec): Fault | undefined {
   if (networks.some((network) => !isEmpty(network.DriverOpts))) {
     return fault('unsupported', 'Grapevine does not support driver options of a network attachment')
   }
-  if (spec.EndpointSpec?.Ports?.some((port) => port.Protocol === 'sctp') === true) {
-    return fault('unsupported', 'Grapevine does not forward SCTP', 'Publish tcp or udp ports')
-  }
   return undefined
 }
 

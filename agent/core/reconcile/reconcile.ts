@@ -68,6 +68,7 @@ function forTask(situation: Situation, now: Now, task: Task): Step | undefined {
   if (barred !== undefined) return drop(barred)
   const plan = planOf(situation, task)
   if (plan === undefined) return drop('its slot is no longer wanted')
+  if (local?.lost !== undefined) return { do: 'stop', task: id, why: local.lost, outcome: 'failed' }
   if (local?.unhealthy !== undefined) {
     return { do: 'stop', task: id, why: `its health check failed: ${local.unhealthy}`, outcome: 'failed' }
   }

@@ -28,6 +28,8 @@ export interface Local {
   readonly ready: boolean
   /** What its health check said when it failed for good. */
   readonly unhealthy: string | undefined
+  /** Why it has no network any more. */
+  readonly lost?: string
 }
 
 export interface Situation {

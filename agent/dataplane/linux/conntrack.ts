@@ -111,18 +111,24 @@ export async function forgetOutdated(current: Current): Promise<number> {
 }
 
 /** Line by line, keeping only entries to our addresses: a busy node tracks hundreds of thousands. */
-function listUdp(current: Current): Promise<readonly Tracked[]> {
+async function listUdp(current: Current): Promise<readonly Tracked[]> {
+  const kept: Tracked[] = []
+  await eachConnection(['-p', 'udp'], (line) => {
+    const entry = readTracked(line)
+    if (entry !== undefined && isOurs(entry, current)) kept.push(entry)
+  })
+  return kept
+}
+
+/** Every line of `conntrack -L`, of those that `words` choose. Rejects with a Fault when conntrack(8) is missing. */
+export function eachConnection(words: readonly string[], take: (line: string) => void): Promise<void> {
   return new Promise((resolve, reject) => {
-    const child = spawn('conntrack', ['-L', '-f', 'ipv4', '-p', 'udp'], {
+    const child = spawn('conntrack', ['-L', '-f', 'ipv4', ...words], {
       env: { PATH: toolFolders.join(':'), LC_ALL: 'C' },
       stdio: ['ignore', 'pipe', 'ignore'],
     })
-    const kept: Tracked[] = []
-    createInterface({ input: child.stdout }).on('line', (line) => {
-      const entry = readTracked(line)
-      if (entry !== undefined && isOurs(entry, current)) kept.push(entry)
-    })
+    createInterface({ input: child.stdout }).on('line', take)
     child.on('error', (error) => reject(fault('unavailable', `conntrack failed: ${reasonOf(error)}`)))
-    child.on('close', () => resolve(kept))
+    child.on('close', () => resolve())
   })
 }

@@ -4,14 +4,14 @@
  * Puts devices.ts and firewall.ts together and knows which tasks are here. It contains a data plane in user space, which keeps what the kernel's way
  * leaves over: listeners that reserve published ports and serve 127.0.0.1, flows that userspace nodes send to tasks here, hosts files, the ledger.
  */
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { NodeId, TaskId } from '../../../protocol/ids.ts'
 import type { Overlay } from '../../core/routes/overlay.ts'
 import type { Routes } from '../../core/routes/types.ts'
-import { fault } from '../../fault.ts'
-import type { ApplyProblem, Attachment, AttachRequest, Dataplane, Log } from '../../world.ts'
-import type { Devices, NetworkProblem, TaskLinks } from './devices.ts'
+import { fault, reasonOf } from '../../fault.ts'
+import type { ApplyProblem, Attachment, AttachRequest, Cancel, Clock, Dataplane, Log } from '../../world.ts'
+import { type Devices, type NetworkProblem, type TaskLinks, trustMs } from './devices.ts'
 import type { Firewall, FirewallInput } from './firewall.ts'
 import { ResolverPorts } from './resolver-ports.ts'
 
@@ -34,6 +34,7 @@ export interface LinuxOptions {
   overlay(): Overlay | undefined
   /** Where to keep each task's resolv.conf. */
   readonly dir: string
+  readonly clock: Clock
   readonly log: Log
 }
 
@@ -49,6 +50,11 @@ export interface LinuxDataplane extends Dataplane {
   /** Tasks that have something in the kernel for a reason. */
   tasks(): ReadonlySet<TaskId>
 }
+
+/** 500 ms: with the time that it takes to make them again, devices that another program deleted are back within 2 s. */
+const lookMs = 500
+/** 5 s: harm that could not be mended is tried again. */
+const againMs = 5_000
 
 /** One server, and dots mean nothing: a short name is asked as it is (Docker's file in a container). */
 const resolvConf = 'nameserver 127.0.0.11\noptions ndots:0\n'
@@ -71,12 +77,20 @@ class Linux implements LinuxDataplane {
   private readonly options: LinuxOptions
   private readonly ports = new ResolverPorts()
   private readonly locals = new Map<TaskId, Local>()
+  private readonly listenersOfHarm: (() => void)[] = []
+  private readonly listenersOfLoss: ((task: TaskId, why: string) => void)[] = []
+  /** Of the last look. */
+  private harm = ''
+  private isHarmed = false
+  private appliedAtMs = 0
+  private cancelLook: Cancel
   private routes: Routes | undefined
   private running: Promise<void> | undefined
   private next: Promise<void> | undefined
 
   constructor(options: LinuxOptions) {
     this.options = options
+    this.cancelLook = options.clock.after(lookMs, () => void this.look())
   }
 
   async attach(request: AttachRequest): Promise<Attachment> {
@@ -118,9 +132,13 @@ class Linux implements LinuxDataplane {
   }
 
   async detach(task: TaskId): Promise<void> {
-    this.locals.delete(task)
-    this.ports.release(task)
-    await this.remove(task)
+    try {
+      await this.remove(task)
+    } finally {
+      // Only now, so that what is forgotten of it (departed.ts) is forgotten when it can say nothing more.
+      this.locals.delete(task)
+      this.ports.release(task)
+    }
     await this.program()
   }
 
@@ -150,6 +168,8 @@ class Linux implements LinuxDataplane {
     if (overlay.networks.some(({ encrypted }) => encrypted)) await programmed
     const [problems, failed] = await Promise.all([listening, devices.apply(overlay, this.links()), programmed])
     await this.sweep(overlay)
+    await this.mend(overlay)
+    this.appliedAtMs = this.options.clock.now()
     return [...problems, ...failed.flatMap((problem) => this.told(problem))]
   }
 
@@ -161,6 +181,14 @@ class Linux implements LinuxDataplane {
     this.options.forwarding.onTrouble(listener)
   }
 
+  onHarm(listener: () => void): void {
+    this.listenersOfHarm.push(listener)
+  }
+
+  onLost(listener: (task: TaskId, why: string) => void): void {
+    this.listenersOfLoss.push(listener)
+  }
+
   /** From the node's own namespace, through which every client comes too. */
   accepts(host: string, port: number, timeoutMs: number): Promise<boolean> {
     return this.options.forwarding.accepts(host, port, timeoutMs)
@@ -169,11 +197,42 @@ class Linux implements LinuxDataplane {
   /** The kernel goes on forwarding to tasks that stay; without any, nothing of ours is left in it. */
   async close(): Promise<void> {
     const { firewall, forwarding, devices, clear } = this.options
+    this.cancelLook()
     await this.running?.catch(() => {})
     devices.close()
     await firewall.close()
     await forwarding.close()
     if (this.locals.size === 0) await clear()
+  }
+
+  /** Other programs are seen to undo what is here; and once in a while all is read again, for what is not seen so. */
+  private async look(): Promise<void> {
+    const { devices, clock, log } = this.options
+    const found = (await devices.harm()).join('; ')
+    const isNew = found !== '' && found !== this.harm
+    if (isNew) log.warn('the networks of this node are not as they were made; what can be mended is', { found })
+    this.harm = found
+    this.isHarmed ||= found !== ''
+    const waitedMs = clock.now() - this.appliedAtMs
+    const isDue = this.routes !== undefined && waitedMs > (found === '' ? trustMs : againMs)
+    if (isNew || isDue) for (const listener of this.listenersOfHarm) listener()
+    this.cancelLook = clock.after(lookMs, () => void this.look())
+  }
+
+  /** Cables that are gone are laid again. A task whose namespace is gone, or that cannot be connected again, is to be replaced. */
+  private async mend(overlay: Overlay): Promise<void> {
+    if (!this.isHarmed) return
+    this.isHarmed = false
+    const { devices, firewall } = this.options
+    firewall.lookSoon()
+    for (const [task, { links, netns }] of [...this.locals]) {
+      if (netns === '') continue
+      const name = netns.slice(netns.lastIndexOf('/') + 1)
+      const why = existsSync(netns)
+        ? await devices.createTask(links, overlay).then(() => undefined, reasonOf)
+        : `another program removed its network namespace ${name}`
+      if (why !== undefined) for (const listener of this.listenersOfLoss) listener(task, why)
+    }
   }
 
   /** The namespace last: it tells the next run of the agent that there is something to remove. */
@@ -256,7 +315,8 @@ class Linux implements LinuxDataplane {
         .filter(({ links }) => links.links.some((link) => link.network === network))
         .map(({ request }) => request.service),
     )
-    if (services.size === 0) this.options.log.warn('A network cannot be made here', { network, reason: sentence })
+    // Of nobody's yet: the node says it of the network.
+    if (services.size === 0) return [{ protocol: 'tcp', port: 0, service: network, sentence }]
     return [...services].sort().map((service) => ({ protocol: 'tcp', port: 0, service, sentence }))
   }
 

@@ -13,9 +13,11 @@ import { assert, fault, reasonOf } from '../../fault.ts'
 import type { Clock, Log } from '../../world.ts'
 import type { Encryption } from './encryption.ts'
 import { difference, forwardingOf } from './forwarding.ts'
+import { clashWith, glance, harmTo } from './harm.ts'
 import { cablesOf, type Owner, readState, type State } from './kernel-state.ts'
 import { bridgeName, cableName, namespaceName, taskMac, tunnelName } from './names.ts'
 import { ensureNetwork, removeBridges } from './networks.ts'
+import { sentences } from './overlay-devices.ts'
 import { type Cable, taskScript } from './task-namespace.ts'
 import { batchAll, type Refusal, run, writeSetting } from './tools.ts'
 
@@ -40,6 +42,11 @@ export interface Devices {
   createTask(links: TaskLinks, overlay: Overlay): Promise<{ readonly netns: string }>
   /** Of an unknown task: nothing happens. */
   removeTask(task: TaskId): Promise<void>
+  /**
+   * What another program took away from what was made here, or put in its way, as half a sentence each. Cheap, since it is asked all the time; the next
+   * `apply` and `createTask` then begin with what is there.
+   */
+  harm(): Promise<readonly string[]>
   /** The bridge of a network, for the firewall. */
   bridgeOf(network: NetworkId): string
   /** Tasks that have a namespace here, those of an earlier run of the agent too. */
@@ -59,8 +66,8 @@ export interface DevicesOptions extends Owner {
   readonly log: Log
 }
 
-/** 60 s: how long the harm that another program does to our devices may last. A look costs 30 ms of CPU with 5,000 addresses. */
-const trustMs = 60_000
+/** 60 s: how long harm that is not seen by names and routes may last (harm.ts). To read everything costs 30 ms of CPU with 5,000 addresses. */
+export const trustMs = 60_000
 /** 2 s: a network that cannot be made is tried again, but not with every change of the routes. A task that starts on it tries at once. */
 const retryMs = 2_000
 
@@ -106,7 +113,10 @@ export async function createDevices(options: DevicesOptions): Promise<Devices> {
       const tried = lately !== undefined && clock.now() - lately.atMs < retryMs
       const sentence = tried ? lately.sentence : await ensure(network, overlay)
       if (!tried) failures.delete(network.id)
-      if (sentence === undefined) continue
+      if (sentence === undefined) {
+        problems.push(...(await overlaps(network)))
+        continue
+      }
       if (!tried) failures.set(network.id, { atMs: clock.now(), sentence })
       problems.push({ network: network.id, sentence })
     }
@@ -116,6 +126,16 @@ export async function createDevices(options: DevicesOptions): Promise<Devices> {
   async function ensure(network: OverlayNetwork, { nodes }: Overlay): Promise<string | undefined> {
     const now = await current()
     return await ensureNetwork(network, now, () => encryption.ensure(nodes, now.site.pathMtu))
+  }
+
+  /** A route that came after the network takes some of its addresses, whatever we do: told, and nothing is taken down. */
+  async function overlaps({ id }: OverlayNetwork): Promise<readonly NetworkProblem[]> {
+    const { networks, found } = await current()
+    const devices = networks.get(id)
+    const clash = devices === undefined ? undefined : clashWith(devices, found.routes)
+    return devices === undefined || clash === undefined
+      ? []
+      : [{ network: id, sentence: sentences.overlapped(devices, clash) }]
   }
 
   async function removeUnwanted(overlay: Overlay, local: readonly TaskLinks[]): Promise<void> {
@@ -179,6 +199,13 @@ export async function createDevices(options: DevicesOptions): Promise<Devices> {
     return { task, ...link, devices, internal: network.internal }
   }
 
+  async function harm(): Promise<readonly string[]> {
+    // Whoever refused it may have done so because something is gone.
+    const found = state === undefined ? ['a change was refused'] : harmTo(state, glance())
+    if (found.length > 0) state = undefined
+    return found
+  }
+
   async function removeTask(task: TaskId): Promise<void> {
     const { tasks, forwarding } = await current()
     const known = tasks.get(task)
@@ -201,6 +228,7 @@ export async function createDevices(options: DevicesOptions): Promise<Devices> {
     apply: (overlay, local) => inTurn(() => apply(overlay, local)),
     createTask: (links, overlay) => inTurn(() => createTask(links, overlay)),
     removeTask: (task) => inTurn(() => removeTask(task)),
+    harm: () => inTurn(harm),
     bridgeOf: bridgeName,
     known: () => [...(state?.tasks.keys() ?? [])].sort(),
     close: () => encryption.close(),

@@ -1,7 +1,7 @@
 /**
  * The kernel's way of the linux data plane: one nftables table of our own, made so from `routes()` (design.md 8).
  *
- * Owns the table `inet grapevine`, the policy routes of replies through entry nodes, and the UDP conntrack entries of our addresses. Never touches
+ * Owns the table `inet grapevine`, the policy routes of replies through entry nodes, and the conntrack entries of our addresses. Never touches
  * another program's table, and never a device: those are devices.ts.
  */
 import type { NodeId } from '../../../protocol/ids.ts'
@@ -10,6 +10,7 @@ import type { Routes } from '../../core/routes/types.ts'
 import { fault, reasonOf } from '../../fault.ts'
 import type { Clock, Log } from '../../world.ts'
 import { currentBackends, forgetOutdated } from './conntrack.ts'
+import { forgetDeparted, type Population, populationOf } from './departed.ts'
 import type { TaskLinks } from './devices.ts'
 import { EntryNumbers, makeReplyRoutes, numbersFound, readReplyRoutes } from './marks.ts'
 import { emptyMemory } from './memory.ts'
@@ -43,6 +44,8 @@ export interface FirewallOptions {
 export interface Firewall {
   /** Makes it so; resolves when new connections obey it. Rejects with a Fault ('unavailable') when the kernel refuses the whole table too. */
   apply(input: FirewallInput): Promise<void>
+  /** Devices were made anew: what belongs to the table beside it (routes of replies) is compared at the next look. */
+  lookSoon(): void
   /** Ends the processes of ours. The table stays: the kernel goes on forwarding while the agent restarts. */
   close(): Promise<void>
   counters(): FirewallCounters
@@ -74,6 +77,7 @@ export async function createFirewall({ clock, log, onRestored }: FirewallOptions
   let counters: FirewallCounters = { restored: 0, rewrites: 0, udpForgotten: 0 }
   let numbered: Promise<void> | undefined
   let routedFor = ''
+  let population: Population | undefined
   let sweepAtMs = 0
   let lastTrouble = ''
   let closed = false
@@ -124,13 +128,16 @@ export async function createFirewall({ clock, log, onRestored }: FirewallOptions
     }
   }
 
-  /** What belongs to the table but is not in it: routes of replies and UDP entries. Compared, since devices are made anew beside us. */
+  /** What belongs to the table but is not in it: routes of replies and tracked connections. Compared, since devices are made anew beside us. */
   async function sweep(wanted: FirewallInput): Promise<void> {
     sweepAtMs = clock.now() + sweepMs
     try {
       await routeReplies(wanted)
       const forgotten = await forgetOutdated(currentBackends(wanted.routes, wanted.addresses))
       counters = { ...counters, udpForgotten: counters.udpForgotten + forgotten }
+      const now = populationOf(wanted.routes, wanted.local)
+      await forgetDeparted(population, now)
+      population = now
       lastTrouble = ''
     } catch (error) {
       trouble('the kernel did not take what belongs to the nft table', error)
@@ -188,6 +195,9 @@ export async function createFirewall({ clock, log, onRestored }: FirewallOptions
         if (linuxNodes(wanted).join() === routedFor) return
         await routeReplies(wanted).catch((error) => trouble('replies find no way back to other nodes', error))
       }),
+    lookSoon() {
+      sweepAtMs = 0
+    },
     async close() {
       closed = true
       await tail

@@ -34,6 +34,7 @@ const socket: readonly Field[] = ['ip daddr', 'meta l4proto', 'th dport']
 const fromBridge: Condition = { fields: ['iifname'], in: 'bridges' }
 const toBridge: Condition = { fields: ['oifname'], in: 'bridges' }
 const internal: Condition = { fields: ['iifname'], in: 'internal' }
+const atGateway: Condition = { fields: ['ip daddr'], in: 'gateways' }
 const redirected: Condition = { field: 'ct status', is: ['dnat'] }
 /** The client asked one of our own addresses: a published port. */
 const toOwn: Condition = { fields: ['ct original ip daddr'], in: 'own' }
@@ -200,12 +201,13 @@ function input(facts: FrameFacts): readonly Rule[] {
       { fields: ['meta l4proto', 'th dport'], in: 'refused_ports' },
     ),
     rule(goto('tasks_to_node'), fromBridge),
+    // Whoever routes an overlay's subnet to this machine would be answered by a task's resolver otherwise.
+    rule(goto('barred'), atGateway, { field: 'iifname', is: [device('lo')], not: true }),
   ]
 }
 
 /** A task asks its own resolver and nobody else's, and finds nothing else at a gateway. */
 function tasksToNode(): readonly Rule[] {
-  const atGateway: Condition = { fields: ['ip daddr'], in: 'gateways' }
   return [
     rule(accept, { fields: ['ip saddr', ...socket], in: 'resolvers' }),
     rule(goto('refused'), atGateway, { field: 'meta l4proto', is: ['tcp', 'udp', 'sctp'] }),

@@ -148,6 +148,8 @@ export function clashingRoute(subnet: string, routes: readonly HostRoute[]): Hos
 export const sentences = {
   route: ({ name, subnet }: NetworkDevices, { dst, dev }: HostRoute) =>
     `Network "${name}" cannot be on this node: its subnet ${subnet} overlaps the machine's route ${dst} dev ${dev}; create it with another --subnet`,
+  overlapped: ({ name, subnet }: NetworkDevices, { dst, dev }: HostRoute) =>
+    `Network "${name}" is not whole on this node: the machine's route ${dst} dev ${dev} overlaps its subnet ${subnet}; remove it with: ip route delete ${dst} dev ${dev}`,
   foreign: ({ name }: NetworkDevices, device: string) =>
     `Network "${name}" cannot be on this node: the machine has a device ${device} that is not this agent's; remove it with: ip link delete ${device}`,
   encrypted: ({ name }: NetworkDevices, lack: string) => `Network "${name}" cannot be encrypted on this node: ${lack}`,

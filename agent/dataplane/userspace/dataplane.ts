@@ -165,6 +165,11 @@ class Userspace implements UserspaceDataplane {
     this.listenersOfTrouble.push(listener)
   }
 
+  /** What it made is in this process, where nobody else reaches. */
+  onHarm(): void {}
+
+  onLost(): void {}
+
   accepts(host: string, port: number, timeoutMs: number): Promise<boolean> {
     return new Promise((resolve) => {
       const socket = connect({ host, port })

@@ -73,6 +73,8 @@ export function createSimDataplane(time: SimTime, chance: Chance, process: Proce
         return []
       }),
     onTrouble() {},
+    onHarm() {},
+    onLost() {},
     accepts: (host, port) =>
       inTime(1, () => {
         const holder = machine.ports.get(port)

@@ -203,7 +203,7 @@ describe('creating a service', () => {
       400,
       /replicas must be 10000 or fewer/,
     ],
-    ['SCTP', spec('web', port(80, { Protocol: 'sctp' })), 501, /does not forward SCTP/],
+    ['SCTP', spec('web', port(80, { Protocol: 'sctp' })), 501, /No node of this cluster forwards SCTP/],
     [
       'a label of ours with a bad value',
       spec('web', { Labels: { 'grapevine.port': 'maybe' } }),

@@ -9,7 +9,8 @@ import { type Contained, createLinuxDataplane, type LinuxDataplane } from '../..
 import type { Devices, TaskLinks } from '../../../agent/dataplane/linux/devices.ts'
 import type { Firewall, FirewallInput } from '../../../agent/dataplane/linux/firewall.ts'
 import { Fault } from '../../../agent/fault.ts'
-import type { Attachment, AttachRequest, Log } from '../../../agent/world.ts'
+import type { Attachment, AttachRequest, Clock, Log } from '../../../agent/world.ts'
+import { until } from '../../until.ts'
 
 const network = (id: string, second: number) => ({
   id,
@@ -43,6 +44,9 @@ let refusal: string | undefined
 let plane: LinuxDataplane
 let holdFirewall: Promise<void>
 let underWay: Promise<number>
+/** What the devices will say was done to them. */
+let harm: string[]
+let timers: (() => void)[]
 
 beforeEach(() => {
   dir = mkdtempSync(join(tmpdir(), 'gv-linux-'))
@@ -52,6 +56,8 @@ beforeEach(() => {
   refusal = undefined
   holdFirewall = Promise.resolve()
   underWay = Promise.resolve(0)
+  harm = []
+  timers = []
   const devices: Devices = {
     apply: async () => (refusal === undefined ? [] : [{ network: 'net', sentence: refusal }]),
     async createTask(links) {
@@ -60,6 +66,7 @@ beforeEach(() => {
       return { netns: `/run/netns/gv-${links.task}` }
     },
     removeTask: async (task) => void made.delete(task),
+    harm: async () => harm.splice(0),
     bridgeOf: (id) => `vb${id}`,
     known: () => [...made.keys()],
     close: () => {},
@@ -69,6 +76,7 @@ beforeEach(() => {
       await holdFirewall
       programmed.push(input)
     },
+    lookSoon: () => {},
     close: async () => {},
     counters: () => ({ restored: 0, rewrites: 0, udpForgotten: 0 }),
   }
@@ -84,6 +92,15 @@ beforeEach(() => {
   }
   const quiet = () => {}
   const log: Log = { debug: quiet, info: quiet, warn: quiet, error: quiet }
+  const clock: Clock = {
+    now: () => 0,
+    wall: () => 0,
+    lagMs: () => 0,
+    after(_, task) {
+      timers.push(task)
+      return () => {}
+    },
+  }
   const addresses = ['192.0.2.1', '127.0.0.1']
   plane = createLinuxDataplane({
     self: 'n1',
@@ -97,6 +114,7 @@ beforeEach(() => {
     encrypted: { device: 'vw0', vxlanPort: 4789 },
     overlay: () => overlay,
     dir,
+    clock,
     log,
   })
 })
@@ -143,6 +161,24 @@ test('a network that fails is told at each service that has a task on it here', 
   await plane.attach(request('t1'))
   refusal = 'VXLAN port 4789 is taken'
   expect(await plane.apply(routes)).toEqual([{ protocol: 'tcp', port: 0, service: 'web', sentence: refusal }])
+})
+
+test('a task whose namespace another program took away is named as lost once the routes are applied again; nothing else is', async () => {
+  const lost: string[] = []
+  let asked = 0
+  plane.onLost((task, why) => lost.push(`${task}: ${why}`))
+  plane.onHarm(() => {
+    asked++
+  })
+  await plane.apply(routes)
+  await plane.attach(request('t1'))
+  await plane.apply(routes)
+  expect([asked, lost]).toEqual([0, []])
+  harm = ['the device vtone is gone']
+  for (const look of timers.splice(0)) look()
+  await until(() => asked === 1, { deadlineMs: 1_000, what: 'the harm to be told' })
+  await plane.apply(routes)
+  expect(lost).toEqual(['t1: another program removed its network namespace gv-t1'])
 })
 
 test('a detached task is gone from kernel, table and disk', async () => {

@@ -355,3 +355,9 @@ test('on an encrypted network a task of a userspace node, which would be reached
   const none = withVault({ services: [service([strange], vip)] })
   expect(none.send(fromTask('vault', '10.0.4.21', '10.0.4.10:80')).with).toBe('tcp reset')
 })
+
+test('whoever routes an overlay to a node from outside finds nobody at its gateway; programs of the node itself do', () => {
+  const n1 = machine({}, 'n1', [links('10.0.1.21')])
+  expect(n1.send(packet(client, '10.0.1.1:10153', { protocol: 'udp' })).verdict).not.toBe('delivered')
+  expect(n1.send(packet('10.0.1.1:40000', '10.0.1.1:10153', { protocol: 'udp', iif: 'lo' })).verdict).toBe('delivered')
+})

@@ -112,6 +112,20 @@ test('a task that fails its health check is stopped and replaced, and says what 
   await world.until(() => world.servingOf('web').length === 1)
 })
 
+test('a task that lost its network is replaced, and its record says how it lost it', async () => {
+  const world = await new FakeWorld(['n1']).start()
+  world.createService('web', { ports: [web] })
+  await world.until(() => world.servingOf('web').length === 1)
+  const [first] = world.runningOf('web')
+  for (const lose of world.node('n1').losses) lose(first?.task ?? '', 'another program removed it')
+  await world.until(() => !world.runningOf('web').some(({ task }) => task === first?.task))
+  expect(world.node('n1').view.tasks.get(first?.task ?? '')?.value).toMatchObject({
+    state: 'failed',
+    error: 'another program removed it',
+  })
+  await world.until(() => world.servingOf('web').length === 1)
+})
+
 test('a full subnet is said in the record of the slot, and the others serve', async () => {
   const world = await new FakeWorld(['n1']).start()
   world.write(world.node('n1'), {

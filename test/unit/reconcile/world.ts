@@ -55,6 +55,7 @@ export interface FakeNode {
   loop: ReconcileLoop
   routes: RoutesLoop
   exits: ((task: string, exit: Exit) => void)[]
+  losses: ((task: string, why: string) => void)[]
   alive: boolean
   need: number
 }
@@ -228,6 +229,7 @@ export class FakeWorld {
     node.loop.stop()
     node.routes.stop()
     node.exits = []
+    node.losses = []
     await this.#startLoops(node)
   }
 
@@ -263,6 +265,7 @@ export class FakeWorld {
       loop: undefined as never,
       routes: undefined as never,
       exits: [],
+      losses: [],
       alive: true,
       need: 0,
     }
@@ -362,8 +365,9 @@ export class FakeWorld {
     }
   }
 
-  #dataplane(node: FakeNode): Pick<Dataplane, 'attach' | 'adopt' | 'detach' | 'accepts' | 'active'> {
+  #dataplane(node: FakeNode): Pick<Dataplane, 'attach' | 'adopt' | 'detach' | 'accepts' | 'active' | 'onLost'> {
     return {
+      onLost: (listener) => void node.losses.push(listener),
       attach: async ({ task, networks, targets, fixed }) =>
         node.view.members.get(node.id)?.record.value.dataplane === 'linux'
           ? {
