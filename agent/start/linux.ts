@@ -62,9 +62,9 @@ export async function openLinux({ config, identity, forwarding, outside, view }:
 /** Names of tasks with namespaces of their own: VIPs and their own addresses. */
 export function overlayAddresses(view: () => View | undefined): Addresses {
   return {
-    addressOf(target) {
+    addressOf(target, family) {
       const now = view()
-      return now === undefined ? undefined : overlayAddressOf(target, now)
+      return now === undefined ? undefined : overlayAddressOf(target, family, now)
     },
     targetOf(address) {
       const now = view()

@@ -32,10 +32,11 @@ export function renderNode(view: View, member: Member) {
         Plugins: [{ Type: 'Network', Name: 'overlay' }],
       },
       TLSInfo: {},
-      // No word of Docker's: who forwards on this node, and why not the kernel where that was asked for.
+      // No word of Docker's: who forwards on this node, and why not the kernel where that was asked for, or without IPv6.
       Dataplane: {
         Name: value.dataplane,
         ...(value.dataplaneReason === undefined ? {} : { Reason: value.dataplaneReason }),
+        ...(value.noIpv6 === undefined ? {} : { NoIPv6: value.noIpv6 }),
       },
     },
     Status: { State: isUp(member) ? 'ready' : 'down', Message: message[member.liveness], Addr: address },
