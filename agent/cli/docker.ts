@@ -62,7 +62,7 @@ export interface Node extends Versioned {
       readonly Plugins?: readonly Plugin[] | null
     }
     readonly TLSInfo?: unknown
-    readonly Dataplane?: { readonly Name: string; readonly Reason?: string }
+    readonly Dataplane?: { readonly Name: string; readonly Reason?: string; readonly NoIPv6?: string }
   }
   readonly Status?: { readonly State?: string; readonly Message?: string; readonly Addr?: string }
   readonly ManagerStatus?: { readonly Leader?: boolean; readonly Reachability?: string; readonly Addr?: string } | null

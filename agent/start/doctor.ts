@@ -38,6 +38,7 @@ export async function doctor(options: DoctorOptions): Promise<readonly Finding[]
     await disk(options),
     clock(options),
     await leftovers(options),
+    ...ipv6(options),
   ]
 }
 
@@ -119,6 +120,15 @@ function clock({ node }: DoctorOptions): Finding {
     sentence: `the clock is ${(Math.abs(offsetMs) / 1000).toFixed(1)} s ${side} the cluster`,
     fix: 'Set it by NTP: beyond 10 s this node refuses changes, beyond 60 s the others refuse its records',
   }
+}
+
+/** Of the linux data plane only: elsewhere tasks have no IPv6 by nature. */
+function ipv6({ node: { view } }: DoctorOptions): readonly Finding[] {
+  const { dataplane, noIpv6 } = view.members.get(view.self)?.record.value ?? {}
+  if (dataplane !== 'linux') return []
+  if (noIpv6 === undefined) return [{ check: 'IPv6', ok: true, sentence: 'tasks have it on networks with --ipv6' }]
+  const fix = 'Turn it on and restart the agent, or leave --ipv6 out of networks'
+  return [{ check: 'IPv6', ok: false, sentence: `tasks have none: ${noIpv6}`, fix }]
 }
 
 async function leftovers({ node, runtime, kernel }: DoctorOptions): Promise<Finding> {

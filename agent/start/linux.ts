@@ -11,6 +11,7 @@ import { areBridgesFiltered } from '../dataplane/linux/bridge-filter.ts'
 import { createLinuxDataplane, type LinuxDataplane } from '../dataplane/linux/dataplane.ts'
 import { createDevices } from '../dataplane/linux/devices.ts'
 import { createFirewall } from '../dataplane/linux/firewall.ts'
+import { listensIpv6 } from '../dataplane/linux/listening.ts'
 import { markOf } from '../dataplane/linux/names.ts'
 import { underWay } from '../dataplane/linux/under-way.ts'
 import type { UserspaceDataplane } from '../dataplane/userspace/dataplane.ts'
@@ -47,6 +48,7 @@ export async function openLinux({ config, identity, forwarding, outside, view }:
     firewall,
     forwarding,
     underWay,
+    listensIpv6,
     clear: () => cleanKernel(config.node.dataDir, undefined),
     takenPorts: () => new Set([...takenPorts('udp'), ...takenPorts('tcp')]),
     addresses,

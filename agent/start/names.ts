@@ -123,6 +123,7 @@ export function createNames(options: NamesOptions): Names {
         active: (task) => inner.active(task),
         apply: (routes) => inner.apply(routes),
         onTrouble: (listener) => inner.onTrouble(listener),
+        ...(inner.servesIpv6 === undefined ? {} : { servesIpv6: inner.servesIpv6.bind(inner) }),
         accepts: (host, port, timeoutMs) => inner.accepts(host, port, timeoutMs),
         close: () => inner.close(),
       }

@@ -34,6 +34,7 @@ export function selfFacts(config: AgentConfig, identity: Identity, reachable: Re
     dataplane: reachable.dataplane.kind,
     ...(reachable.dataplane.reason === undefined ? {} : { dataplaneReason: reachable.dataplane.reason }),
     ...(reachable.dataplane.kind === 'linux' ? { dataPathPort: config.dataplane.dataPathPort } : {}),
+    ...(reachable.dataplane.noIpv6 === undefined ? {} : { noIpv6: reachable.dataplane.noIpv6 }),
     certificate: reachable.certificate,
   }
 }

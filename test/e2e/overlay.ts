@@ -4,18 +4,43 @@ import { runningTasks } from './clients.ts'
 import { see } from './cluster.ts'
 import { createLan, joinLine, type Lan, type Machine, outsideAddress } from './machines.ts'
 
+export interface Cluster {
+  /** Names of those that forward in user space. */
+  readonly userspace?: readonly string[]
+  /** Machines have IPv6 addresses too (`ipv6Of`), at which they publish, and a way out by them. */
+  readonly ipv6?: boolean
+}
+
 /** Three machines, with the linux data plane but for those named. */
-export async function linuxCluster({ userspace = [] }: { readonly userspace?: readonly string[] } = {}) {
+export async function linuxCluster({ userspace = [], ipv6 = false }: Cluster = {}) {
   const lan = await createLan()
   const machines = await Promise.all([lan.add(), lan.add(), lan.add()])
+  if (ipv6) await Promise.all([lan.outside(ipv6Line(outsideIpv6, 'switch7')), ...machines.map(giveIpv6)])
   const [first, ...others] = machines
-  const flags = ({ name }: Machine) =>
-    `--dataplane ${userspace.includes(name) ? 'userspace' : 'linux'} --upstream-dns ${outsideAddress}`
+  const flags = (machine: Machine) =>
+    [
+      `--dataplane ${userspace.includes(machine.name) ? 'userspace' : 'linux'} --upstream-dns ${outsideAddress}`,
+      ...(ipv6 ? [`--address ${machine.address} --address ${ipv6Of(machine)}`] : []),
+    ].join(' ')
   await first.start(`vine agent ${flags(first)}`)
   const line = await joinLine(first)
   await Promise.all(others.map((machine) => machine.start(`${line} ${flags(machine)}`)))
   await see(machines, machines)
   return [lan, ...machines] as readonly [Lan, Machine, Machine, Machine]
+}
+
+export const outsideIpv6 = 'fd77::254'
+
+export function ipv6Of({ name }: Machine): string {
+  return `fd77::${name.slice(1)}`
+}
+
+async function giveIpv6(machine: Machine): Promise<void> {
+  await machine.ok(`${ipv6Line(ipv6Of(machine), 'eth0')} && ip route add default via ${outsideIpv6}`)
+}
+
+function ipv6Line(address: string, device: string): string {
+  return `ip address add ${address}/64 dev ${device} nodad`
 }
 
 export interface Task {

@@ -64,5 +64,9 @@ function plugins(all: readonly Plugin[]): readonly string[] {
 /** Docker has no such line: only where there is something to tell. */
 function dataplane(told: NonNullable<Node['Description']>['Dataplane']): readonly string[] {
   if (told === undefined || (told.Name === 'userspace' && told.Reason === undefined)) return []
-  return [`Data Plane:\t\t${told.Name}`, ...(told.Reason === undefined ? [] : [` Not linux:\t\t${told.Reason}`])]
+  return [
+    `Data Plane:\t\t${told.Name}`,
+    ...(told.Reason === undefined ? [] : [` Not linux:\t\t${told.Reason}`]),
+    ...(told.NoIPv6 === undefined ? [] : [` No IPv6:\t\t${told.NoIPv6}`]),
+  ]
 }

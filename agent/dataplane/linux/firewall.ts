@@ -11,6 +11,7 @@ import { fault, reasonOf } from '../../fault.ts'
 import type { Clock, Log } from '../../world.ts'
 import { currentBackends, forgetOutdated } from './conntrack.ts'
 import type { TaskLinks } from './devices.ts'
+import { familiesOf, ipv4 } from './family.ts'
 import { EntryNumbers, makeReplyRoutes, numbersFound, readReplyRoutes } from './marks.ts'
 import { emptyMemory } from './memory.ts'
 import type { Table } from './model.ts'
@@ -115,7 +116,7 @@ export async function createFirewall({ clock, log, onRestored }: FirewallOptions
   /** Connections that were open when the agent ended carry the numbers that it had given. */
   async function adoptNumbers(wanted: FirewallInput): Promise<void> {
     if (!hasIngress(wanted)) return
-    const found = numbersFound(await readReplyRoutes(bridgeName(ingressNetwork)))
+    const found = numbersFound(await readReplyRoutes(bridgeName(ingressNetwork), ipv4))
     for (const node of linuxNodes(wanted)) {
       const number = found.get(nodeMac(node))
       if (number !== undefined) numbers.adopt(node, number)
@@ -138,7 +139,8 @@ export async function createFirewall({ clock, log, onRestored }: FirewallOptions
   async function routeReplies(wanted: FirewallInput): Promise<void> {
     if (!hasIngress(wanted)) return
     const nodes = linuxNodes(wanted)
-    await makeReplyRoutes(bridgeName(ingressNetwork), numbers.of(nodes))
+    const families = familiesOf((wanted.routes.overlay?.networks ?? []).filter(({ id }) => id === ingressNetwork))
+    for (const family of families) await makeReplyRoutes(bridgeName(ingressNetwork), numbers.of(nodes), family)
     routedFor = nodes.join()
   }
 

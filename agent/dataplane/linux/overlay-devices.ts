@@ -6,7 +6,9 @@
  * br_netfilter stays on they are not (bridge-filter.ts): frames pass our table all the same, inside the bridge. See ip-link(8), bridge(8).
  */
 import type { NetworkId } from '../../../protocol/ids.ts'
+import type { Ipv6 } from '../../core/addresses/dual.ts'
 import { overlap, parseSubnet } from '../../core/addresses/ipv4.ts'
+import { overlap6, parseSubnet6 } from '../../core/addresses/ipv6.ts'
 import type { OverlayNetwork } from '../../core/routes/overlay.ts'
 import { bridgeName, tunnelName, tunnelNumber } from './names.ts'
 import type { Refusal } from './tools.ts'
@@ -38,15 +40,19 @@ export interface NetworkDevices {
   readonly subnet: string
   readonly gateway: string
   readonly mtu: number
+  /** Beside IPv4. */
+  readonly ipv6: Ipv6 | undefined
   /** On the bridge once all of it is made: says what was made, so that equal text means nothing to do. */
   readonly alias: string
 }
 
 export function networkDevices(network: OverlayNetwork, site: Site): NetworkDevices {
-  const { id, name, subnet, gateway } = network
+  const { id, name, subnet, gateway, ipv6 } = network
   const mtu = mtuOf(network, site)
-  const alias = `grapevine:${site.mark} ${subnet} ${gateway} ${mtu} ${site.nodeMac} ${site.underlay}:${site.vxlanPort}${site.filtered ? ' filtered' : ''}`
-  return { network: id, name, bridge: bridgeName(id), tunnel: tunnelName(id), subnet, gateway, mtu, alias }
+  const tunnels = `${site.underlay}:${site.vxlanPort}${site.filtered ? ' filtered' : ''}`
+  const second = ipv6 === undefined ? '' : ` ${ipv6.subnet} ${ipv6.gateway}`
+  const alias = `grapevine:${site.mark} ${subnet} ${gateway} ${mtu} ${site.nodeMac} ${tunnels}${second}`
+  return { network: id, name, bridge: bridgeName(id), tunnel: tunnelName(id), subnet, gateway, mtu, ipv6, alias }
 }
 
 /** A network may ask for less than the path carries, never for more: larger packets would be lost without a word. */
@@ -74,7 +80,7 @@ export interface NetworkThere {
 
 /** For `ip -batch`. Makes what is not there, and so again what differs; the alias comes last. */
 export function makeLines(devices: NetworkDevices, site: Site, there: NetworkThere): readonly string[] {
-  const { network, bridge, tunnel, subnet, gateway, mtu } = devices
+  const { network, bridge, tunnel, subnet, gateway, mtu, ipv6 } = devices
   const { group, nodeMac, underlay, vxlanPort } = site
   const quiet = 'type bridge stp_state 0 forward_delay 0 mcast_snooping 0'
   const number = `id ${tunnelNumber(network)} local ${underlay} dstport ${vxlanPort}`
@@ -88,6 +94,10 @@ export function makeLines(devices: NetworkDevices, site: Site, there: NetworkThe
     `address flush dev ${bridge}`,
     `address add ${gateway}/32 dev ${bridge}`,
     `route replace ${subnet} dev ${bridge} scope link src ${gateway}`,
+    // Nobody else has it, so nobody is asked.
+    ...(ipv6 === undefined
+      ? []
+      : [`address add ${ipv6.gateway}/128 dev ${bridge} nodad`, `route replace ${ipv6.subnet} dev ${bridge}`]),
     ...there.cables.flatMap((cable) => portLines(cable, bridge, site)),
     `link set dev ${bridge} alias "${devices.alias}"`,
   ]
@@ -109,9 +119,16 @@ export interface HostRoute {
 
 /**
  * A route of this machine that leads to some of the same addresses. A network over it would take them away from whoever uses them now. Routes to
- * more than a /8 are default routes in parts, as VPNs set them, and stand in nobody's way.
+ * more than a /8, of IPv6 a /16, are default routes in parts, as VPNs set them, and stand in nobody's way.
  */
 export function clashingRoute(subnet: string, routes: readonly HostRoute[]): HostRoute | undefined {
+  const ours6 = parseSubnet6(subnet)
+  if (ours6 !== undefined) {
+    return routes.find(({ dst }) => {
+      const theirs = parseSubnet6(dst.includes('/') ? dst : `${dst}/128`)
+      return theirs !== undefined && theirs.bits >= 16 && overlap6(ours6, theirs)
+    })
+  }
   const ours = parseSubnet(subnet)
   return routes.find(({ dst }) => {
     const theirs = parseSubnet(dst.includes('/') ? dst : `${dst}/32`)
@@ -121,7 +138,7 @@ export function clashingRoute(subnet: string, routes: readonly HostRoute[]): Hos
 
 /** Why a network is not on this node. */
 export const sentences = {
-  route: ({ name, subnet }: NetworkDevices, { dst, dev }: HostRoute) =>
+  route: ({ name }: NetworkDevices, subnet: string, { dst, dev }: HostRoute) =>
     `Network "${name}" cannot be on this node: its subnet ${subnet} overlaps the machine's route ${dst} dev ${dev}; create it with another --subnet`,
   foreign: ({ name }: NetworkDevices, device: string) =>
     `Network "${name}" cannot be on this node: the machine has a device ${device} that is not this agent's; remove it with: ip link delete ${device}`,

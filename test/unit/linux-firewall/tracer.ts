@@ -1,6 +1,7 @@
 // Traces packets through a table of the data model as the kernel would: hooks in their order, connection tracking with zones and address translation,
 // routing. Every rule that takes effect is noted as `chain verdict`, in the words of `nft monitor trace`, so that test/e2e compares it with the kernel.
 import { parseAddress, parseSubnet } from '../../../agent/core/addresses/ipv4.ts'
+import { contains6, parseAddress6, parseSubnet6 } from '../../../agent/core/addresses/ipv6.ts'
 import { clientPlace } from '../../../agent/core/routes/client-place.ts'
 import type {
   Action,
@@ -21,7 +22,7 @@ export interface Packet {
   readonly ether: string
   readonly source: string
   readonly destination: string
-  readonly protocol: 'tcp' | 'udp' | 'sctp' | 'icmp'
+  readonly protocol: 'tcp' | 'udp' | 'sctp' | 'icmp' | 'ipv6-icmp'
   readonly sport: number
   readonly dport: number
 }
@@ -289,7 +290,7 @@ export class Tracer {
     if ('value' in target) return target.value
     if ('choice' in target) return this.chosen(target.choice, passage)
     if ('map' in target) return this.element(target.map, target.of, passage)
-    return target.elements.get(keyIn(target.of, passage))
+    return target.elements.get(keyIn(target.of, passage) ?? '')
   }
 
   private chosen({ by, values, places }: Choice, { packet }: Passage): string {
@@ -298,6 +299,7 @@ export class Tracer {
   }
 
   private holds(condition: Condition, passage: Passage): boolean {
+    if ('fields' in condition && keyIn(condition.fields, passage) === undefined) return false
     if ('tcp' in condition) return passage.packet.protocol === 'tcp'
     if ('mask' in condition) return (passage.connection!.mark & condition.mask) >>> 0 === condition.value >>> 0
     const met =
@@ -311,25 +313,35 @@ export class Tracer {
     const set = this.table.sets.get(name)
     if (set === undefined) throw new Error(`there is no set ${name}`)
     const key = keyIn(fields, passage)
+    if (key === undefined) return undefined
     return set.interval ? inInterval(set, key) : set.elements.get(key)
   }
 }
 
 function inInterval({ elements }: NamedSet, key: string): string | undefined {
-  const address = parseAddress(key)!
+  const address = parseAddress(key)
   for (const [text, value] of elements) {
+    if (address === undefined) {
+      if (contains6(parseSubnet6(text)!, parseAddress6(key)!)) return value
+      continue
+    }
     const { base, size } = parseSubnet(text)!
     if (address >= base && address < base + size) return value
   }
   return undefined
 }
 
-function keyIn(fields: readonly Field[], passage: Passage): string {
+/** Undefined where a field is of the other family than the packet: such a rule is nothing to it. */
+function keyIn(fields: readonly Field[], passage: Passage): string | undefined {
+  const ofIpv6 = passage.packet.source.includes(':')
+  if (fields.some((field) => /\bip6? /.test(field) && field.includes('ip6 ') !== ofIpv6)) return undefined
   return fields.map((field) => read(field, passage)).join(' . ')
 }
 
 function read(field: Field, { packet, oif, state, direction, connection }: Passage): string {
   switch (field) {
+    case 'meta nfproto':
+      return packet.source.includes(':') ? 'ipv6' : 'ipv4'
     case 'iifname':
       return `"${packet.iif}"`
     case 'oifname':
@@ -337,8 +349,10 @@ function read(field: Field, { packet, oif, state, direction, connection }: Passa
     case 'ether saddr':
       return packet.ether
     case 'ip saddr':
+    case 'ip6 saddr':
       return packet.source
     case 'ip daddr':
+    case 'ip6 daddr':
       return packet.destination
     case 'meta l4proto':
       return packet.protocol
@@ -351,6 +365,7 @@ function read(field: Field, { packet, oif, state, direction, connection }: Passa
     case 'ct status':
       return connection?.dnat === true ? 'dnat' : ''
     case 'ct original ip daddr':
+    case 'ct original ip6 daddr':
       return connection?.original.destination ?? ''
     default:
       throw new Error(`no rule reads ${field} of a packet`)

@@ -119,7 +119,7 @@ describe('entries', () => {
     resolver: { host: '10.0.9.1', port: 30_001 },
   }
 
-  const here = { bridges: new Set([bridgeName('net')]), vxlanPort: 4789 }
+  const here = { bridges: new Set([bridgeName('net')]), networks: new Map(), vxlanPort: 4789 }
 
   test('a node whose tunnels have a port of their own is reached at it', () => {
     const nodes = overlay.nodes.map((node) => ({ ...node, dataPathPort: 4790 }))
