@@ -13,7 +13,7 @@ import { reasonOf } from '../../agent/fault.ts'
 import { createClock } from '../../agent/real.ts'
 import type { Log } from '../../agent/world.ts'
 
-const [self = '', underlay = ''] = process.argv.slice(2)
+const [self = '', underlay = '', underlay6 = ''] = process.argv.slice(2)
 const log: Log = { debug() {}, info() {}, warn: tell, error: tell }
 const clock = createClock()
 const own = { vxlanPort: 4789, filtered: areBridgesFiltered, mark: '0badcafe' }
@@ -42,7 +42,7 @@ async function apply({ routes, local }: Pick<FirewallInput, 'routes' | 'local'>)
     attached.set(links.task, links)
   }
   const before = process.cpuUsage()
-  await firewall.apply({ self, underlay, addresses: [underlay], routes, local })
+  await firewall.apply({ self, underlay, addresses: [underlay, underlay6], routes, local })
   const { user, system } = process.cpuUsage(before)
   return { cpuMs: (user + system) / 1000, ...firewall.counters() }
 }

@@ -11,7 +11,8 @@ import { renderTable } from '../../agent/dataplane/linux/render.ts'
 import { needs } from '../needs.ts'
 import { type Packet, Tracer } from '../unit/linux-firewall/tracer.ts'
 import { until } from '../until.ts'
-import { appAddress, idOf, type Lab, startLab, vip } from './firewall-lab.ts'
+import { appAddress, appIpv6, idOf, type Lab, startLab, vip, vip6 } from './firewall-lab.ts'
+import { ipv6Of } from './overlay.ts'
 import { type Machine, outsideAddress } from './machines.ts'
 
 async function lab(): Promise<Lab & { readonly n1: Machine; readonly n2: Machine; readonly n3: Machine }> {
@@ -51,6 +52,18 @@ test('a task reaches a service by its VIP, itself included, and a service withou
     'ECONNREFUSED',
     'ECONNREFUSED',
   ])
+})
+
+test('zzdebug', async () => {
+  const { n1, n2, n3, ask, route, inTask } = await lab()
+  await route({ serving: ['n2'] })
+  const out = (x: string) => process.stderr.write(x + '\n')
+  for (const [who, words] of [['outside', `${ipv6Of(n1)} 8000`],['outside', `${ipv6Of(n2)} 8000`],[n1, `${vip6} 80`],[n2, `${vip6} 80`], [n1, `${appIpv6(n2)} 80`], [n1, `${ipv6Of(n1)} 8000`], [n1, `${vip} 80`], ['outside', `${n1.address} 8000`]] as const)
+    out(`${typeof who === 'string' ? who : who.name} ${words}: ${await ask(who, words)}`)
+  for (const m of [n1, n2]) {
+    out(await m.ok('ip -6 neigh; ip -6 route; ip -6 addr; ip -6 rule; ip -6 route show table all | grep fe80; nft list ruleset; conntrack -L -f ipv6; bridge fdb | grep -v 33:33; sysctl net.ipv6.conf.all.forwarding'))
+    out(await m.ok(inTask(m, `sh -c 'ip -6 a; ip -6 route; ip -6 rule; ip -6 neigh; ss -6ltunp'`)))
+  }
 })
 
 test.for(['nft flush ruleset', 'nft flush table inet grapevine', 'nft delete table inet grapevine'])(

@@ -15,7 +15,7 @@ export interface Cluster {
 export async function linuxCluster({ userspace = [], ipv6 = false }: Cluster = {}) {
   const lan = await createLan()
   const machines = await Promise.all([lan.add(), lan.add(), lan.add()])
-  if (ipv6) await Promise.all([lan.outside(ipv6Line(outsideIpv6, 'switch7')), ...machines.map(giveIpv6)])
+  if (ipv6) await giveIpv6(lan, machines)
   const [first, ...others] = machines
   const flags = (machine: Machine) =>
     [
@@ -35,12 +35,12 @@ export function ipv6Of({ name }: Machine): string {
   return `fd77::${name.slice(1)}`
 }
 
-async function giveIpv6(machine: Machine): Promise<void> {
-  await machine.ok(`${ipv6Line(ipv6Of(machine), 'eth0')} && ip route add default via ${outsideIpv6}`)
-}
-
-function ipv6Line(address: string, device: string): string {
-  return `ip address add ${address}/64 dev ${device} nodad`
+/** Addresses on the switch, and a default route, beside those of IPv4. */
+export async function giveIpv6(lan: Lan, machines: readonly Machine[]): Promise<void> {
+  const line = (address: string, device: string) => `ip address add ${address}/64 dev ${device} nodad`
+  await lan.outside(line(outsideIpv6, 'switch7'))
+  for (const machine of machines)
+    await machine.ok(`${line(ipv6Of(machine), 'eth0')} && ip route add default via ${outsideIpv6}`)
 }
 
 export interface Task {
