@@ -79,10 +79,13 @@ export async function startLab(): Promise<Lab> {
 
 async function startNode(machine: Machine, restored: Map<string, number>): Promise<void> {
   let up = false
-  machine.begin(`${node} ${script('firewall-node.ts')} ${machine.name} ${machine.address} ${ipv6Of(machine)}`, (line) => {
-    if (line === 'up') up = true
-    if (line === 'restored') restored.set(machine.name, (restored.get(machine.name) ?? 0) + 1)
-  })
+  machine.begin(
+    `${node} ${script('firewall-node.ts')} ${machine.name} ${machine.address} ${ipv6Of(machine)}`,
+    (line) => {
+      if (line === 'up') up = true
+      if (line === 'restored') restored.set(machine.name, (restored.get(machine.name) ?? 0) + 1)
+    },
+  )
   await until(() => up, { deadlineMs: 15_000, what: `the firewall of ${machine.name}` })
 }
 
@@ -136,9 +139,7 @@ function routesFor(machines: readonly Machine[], self: Machine, { serving, affin
       protocol,
       backends: backends(ingressAddress, ingressIpv6),
     })),
-    services: [
-      { ...service, network: appnet, vip, vip6, ports: [], options, backends: backends(appAddress, appIpv6) },
-    ],
+    services: [{ ...service, network: appnet, vip, vip6, ports: [], options, backends: backends(appAddress, appIpv6) }],
     tasks: [],
     overlay: {
       networks: [

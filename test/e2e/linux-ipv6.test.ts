@@ -64,7 +64,9 @@ test('tasks, their clients and the outside meet over IPv6 as they do over IPv4, 
   await until(async () => (await runningTasks(n1, 'client')).length === 0, { deadlineMs: 15_000, what: 'tasks to end' })
   await Promise.all([n1, n2, n3].map((machine) => machine.ok('vine agent stop')))
   for (const machine of [n1, n2, n3]) {
-    const left = await machine.ok('ip -6 rule; ip -6 route show table all; ip -6 neighbour show nud permanent; nft list tables')
+    const left = await machine.ok(
+      'ip -6 rule; ip -6 route show table all; ip -6 neighbour show nud permanent; nft list tables',
+    )
     expect(left.split('\n').filter((line) => /1077\d|vb|vt|grapevine/.test(line))).toEqual([])
   }
 })

@@ -22,7 +22,7 @@ export interface Packet {
   readonly ether: string
   readonly source: string
   readonly destination: string
-  readonly protocol: 'tcp' | 'udp' | 'sctp' | 'icmp' | 'ipv6-icmp'
+  readonly protocol: 'tcp' | 'udp' | 'sctp' | 'icmp'
   readonly sport: number
   readonly dport: number
 }
@@ -44,8 +44,8 @@ export interface Surroundings {
   route(packet: Packet, mark: number): string
   /** Index of what `numgen random mod n` chooses. */
   random(n: number): number
-  /** What masquerade takes as the source on a device. */
-  addressOf(oif: string): string
+  /** What masquerade takes as the source on a device, of the kind of the packet's own. */
+  addressOf(oif: string, source: string): string
 }
 
 interface Tuple {
@@ -257,7 +257,7 @@ export class Tracer {
         note('continue')
         return 'continue'
       case 'masquerade':
-        this.aim(passage, { source: this.around.addressOf(passage.oif) })
+        this.aim(passage, { source: this.around.addressOf(passage.oif, passage.packet.source) })
         note('accept')
         return 'accept'
       case 'dnat':
