@@ -372,6 +372,7 @@ export class FakeWorld {
               resolver: '10.0.0.1:10100',
               hostsFile: undefined,
               netns: `/run/netns/${task}`,
+              listen: '0.0.0.0',
             }
           : {
               host: '127.0.0.1',
