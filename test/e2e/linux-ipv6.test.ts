@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import { needs } from '../needs.ts'
 import { until } from '../until.ts'
 import { runs } from './clients.ts'
-import type { Machine } from './machines.ts'
+import { createLan, type Machine, outsideAddress } from './machines.ts'
 import { ipv6Of, linuxCluster, outsideIpv6, taskOf, tellsClient } from './overlay.ts'
 
 test('tasks, their clients and the outside meet over IPv6 as they do over IPv4, also after a restart of the agent; nothing is left of it', async () => {
@@ -17,12 +17,15 @@ test('tasks, their clients and the outside meet over IPv6 as they do over IPv4, 
     `${create} web --network dual --replicas 2 --publish 8000:80 --publish 5300:53/udp ${elsewhere} ${tellsClient.replace('.listen', `.on("listening", () => ${udpServer}).listen`)}`,
   )
   await n1.ok(`${create} client --network dual --mode global sh -c 'sleep 1000'`)
-  await n1.ok(`${create} hidden --network vault --mode global sh -c 'sleep 1000'`)
+  await n1.ok(`${create} hidden --network vault --constraint node.hostname==n3 sh -c 'sleep 1000'`)
   const web = await runs([n1, n2, n3], 'web', 2)
   const own = web.flatMap(({ addresses }) => addresses.filter((address) => address.includes(':')))
   expect(own).toHaveLength(4)
 
   const client = await taskOf(n3, 'client')
+  // A kernel that forwards heeds a router's word only where it is told to; our bridges have no router to heed.
+  const settings = 'cd /proc/sys/net/ipv6/conf; cat all/forwarding eth0/accept_ra vb*/accept_ra'
+  expect((await n3.ok(settings)).split('\n')).toEqual(['1', '2', '0', '0', '0'])
   const lookUp = (words: string) => client.ok(`dig +short ${words}`)
   await until(async () => (await lookUp('AAAA tasks.web')).split('\n').length === 2, {
     deadlineMs: 10_000,
@@ -71,6 +74,27 @@ test('tasks, their clients and the outside meet over IPv6 as they do over IPv4, 
       ...{ deadlineMs: 15_000, what: `nothing to be left on ${machine.name}` },
     })
   }
+})
+
+test('a machine without IPv6 says so, has nothing of it, and serves IPv4 on the same networks', async () => {
+  const lan = await createLan()
+  const n1 = await lan.add({ setUp: 'echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6' })
+  await n1.start('vine agent --dataplane linux')
+  const why = 'net.ipv6.conf.all.disable_ipv6 is 1'
+  expect(await n1.ok('vine node inspect --pretty self')).toContain(why)
+  expect((await n1.run('vine doctor')).out).toContain(why)
+  expect((await n1.run('vine network create --ipv6 dual')).err).toContain('tasks on node n1 will have no IPv6')
+  await n1.ok(`vine service create --quiet --name web --network dual --publish 8000:80 ${tellsClient}`)
+  const web = await taskOf(n1, 'web')
+  await until(
+    async () => (await lan.outside(`curl -sS -m 3 http://${n1.address}:8000/`)).out === `n1 ${outsideAddress}`,
+    {
+      ...{ deadlineMs: 10_000, what: 'an answer by IPv4' },
+    },
+  )
+  expect(await web.ok('curl -sS -m 3 http://web/')).toMatch(/^n1 10\./)
+  expect(await web.ok('dig +short AAAA web')).toBe('')
+  expect(await n1.ok('ip -6 rule | grep 1077; nft list table inet grapevine | grep ip6; true')).toBe('')
 })
 
 /** What both tasks say, in order. */

@@ -30,7 +30,11 @@ test('every spelling of an address is read as the same number, and written in on
     fc.property(address, (known) => {
       const number = parseAddress6(known.toNormalizedString())!
       expect(formatAddress6(number)).toBe(known.toRFC5952String())
-      for (const text of [known.toNormalizedString().toUpperCase(), known.toRFC5952String().toUpperCase(), known.toString()])
+      for (const text of [
+        known.toNormalizedString().toUpperCase(),
+        known.toRFC5952String().toUpperCase(),
+        known.toString(),
+      ])
         expect(parseAddress6(text)).toBe(number)
     }),
   )

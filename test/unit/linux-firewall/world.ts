@@ -96,7 +96,8 @@ export function machine(more: Partial<Routes> = {}, self: NodeName = 'n1', local
       const entry = [...numbers].find(([, number]) => mark === (markBase | number) >>> 0)?.[0]
       if (entry !== undefined && packet.iif === bridgeName('ingress')) return `way to ${entry}`
       const { destination } = packet
-      if (destination === addressOf[self] || destination === ipv6Of[self] || destination.startsWith('127.')) return 'local'
+      if (destination === addressOf[self] || destination === ipv6Of[self] || destination.startsWith('127.'))
+        return 'local'
       if (networks.some(({ gateway, ipv6 }) => [gateway, ipv6?.gateway].includes(destination))) return 'local'
       const long = parseAddress6(destination)
       if (long !== undefined) {

@@ -64,6 +64,8 @@ export class FakeWorld {
   readonly programs: Map<string, Program> = new Map()
   /** Pairs that do not hear each other: 'a b'. */
   readonly cuts: Set<string> = new Set()
+  /** Whether programs listen for IPv6 too. */
+  listensIpv6 = false
   /** Flows under way to a task. */
   readonly flows: Map<string, () => number> = new Map()
   /** Order in which programs were started and stopped, for tests that count. */
@@ -362,7 +364,7 @@ export class FakeWorld {
     }
   }
 
-  #dataplane(node: FakeNode): Pick<Dataplane, 'attach' | 'adopt' | 'detach' | 'accepts' | 'active'> {
+  #dataplane(node: FakeNode): Pick<Dataplane, 'attach' | 'adopt' | 'detach' | 'accepts' | 'servesIpv6' | 'active'> {
     return {
       attach: async ({ task, networks, targets, fixed }) =>
         node.view.members.get(node.id)?.record.value.dataplane === 'linux'
@@ -382,6 +384,7 @@ export class FakeWorld {
             },
       adopt: async () => {},
       detach: async () => {},
+      servesIpv6: async () => this.listensIpv6,
       active: (task) => this.flows.get(task)?.() ?? 0,
       accepts: async (_host, port) =>
         [...node.running.values()].some(
