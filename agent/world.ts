@@ -253,6 +253,8 @@ export interface Attachment {
   /** Address on its node where its ports answer. */
   readonly host: string
   readonly ports: readonly AttachmentPort[]
+  /** The address to listen on where that is not `host`: any of its own. */
+  readonly listen?: string | undefined
   /** The task's own resolver, address:port. */
   readonly resolver: string | undefined
   /** Path of a hosts file kept up to date for this task, to be bound over /etc/hosts; so written in place, never replaced by a rename. */
@@ -296,6 +298,8 @@ export interface Dataplane {
   onLost(listener: (task: TaskId, why: string) => void): void
   /** Whether a TCP port of a local task accepts: the readiness of tasks without a health check. */
   accepts(host: string, port: number, timeoutMs: number): Promise<boolean>
+  /** Whether a task listens at its IPv6 addresses too, on all ports that it declared; never rejects. Left out where tasks have none. */
+  servesIpv6?(task: TaskId): Promise<boolean>
   close(): Promise<void>
 }
 

@@ -72,6 +72,8 @@ export const memberSchema = z.looseObject({
       lack: shortText.optional(),
     })
     .optional(),
+  /** Why its linux data plane carries no IPv6. */
+  noIpv6: shortText.optional(),
   /** Published ports that it cannot listen on, for `service ps` on every node. */
   problems: z
     .array(z.looseObject({ service: id, sentence: shortText }))
@@ -100,6 +102,9 @@ export const networkSchema = z.looseObject({
   /** IPv4 subnet in CIDR form, chosen at creation. */
   subnet: z.string().max(64),
   gateway: z.string().max(64),
+  /** With `--ipv6`: the same of IPv6. Addresses follow the IPv4 ones (core/addresses/dual.ts). */
+  subnet6: z.string().max(64).optional(),
+  gateway6: z.string().max(64).optional(),
 })
 
 export const serviceSchema = z.looseObject({
@@ -214,6 +219,8 @@ export const endpointSchema = z.looseObject({
   hostname: shortText,
   ready: z.boolean(),
   draining: z.boolean(),
+  /** It serves at its IPv6 address too: on a node that carries IPv6, by a program that listens there. */
+  ipv6: z.boolean().optional(),
 })
 
 export const schemas = {

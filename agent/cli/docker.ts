@@ -65,6 +65,7 @@ export interface Node extends Versioned {
     readonly Dataplane?: {
       readonly Name: string
       readonly Reason?: string
+      readonly NoIPv6?: string
       readonly WireGuard?: { readonly Port: number; readonly Lack: string }
       readonly Problems?: readonly string[]
     }

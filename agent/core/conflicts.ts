@@ -6,7 +6,10 @@
  * stopped later because the first went away.
  */
 
+import { ingressNetwork } from '../../protocol/model.ts'
+import { subnets6In } from './addresses/dual.ts'
 import { overlap, parseSubnet, type Subnet } from './addresses/ipv4.ts'
+import { overlap6, parseSubnet6 } from './addresses/ipv6.ts'
 import { perRevision } from './per-revision.ts'
 import { compareCreation, compareText } from './placement/order.ts'
 import type { View } from './view.ts'
@@ -20,16 +23,22 @@ function networkConflicts(view: View): Map<string, string> {
   const found = new Map<string, string>()
   const names = new Map<string, string>()
   const subnets: { readonly subnet: Subnet; readonly name: string }[] = []
+  // That of ingress is in no record, and older than any.
+  const subnets6 = [...subnets6In({ settings: view.settings, networks: new Map() })]
   for (const { id, value } of [...view.networks.values()].sort(compareCreation)) {
     const name = value.spec.Name
     const subnet = parseSubnet(value.subnet)
     const clash = subnet === undefined ? undefined : subnets.find((other) => overlap(other.subnet, subnet))
+    const subnet6 = id === ingressNetwork ? undefined : parseSubnet6(value.subnet6 ?? '')
+    const clash6 = subnet6 === undefined ? undefined : subnets6.find((other) => overlap6(other.subnet, subnet6))
+    const overlaps = (text: string | undefined, other: string) =>
+      `subnet ${text} overlaps with that of network "${other}", which is older`
     if (names.has(name)) found.set(id, `name "${name}" belongs to an earlier network`)
-    else if (clash !== undefined) {
-      found.set(id, `subnet ${value.subnet} overlaps with that of network "${clash.name}", which is older`)
-    }
+    else if (clash !== undefined) found.set(id, overlaps(value.subnet, clash.name))
+    else if (clash6 !== undefined) found.set(id, overlaps(value.subnet6, clash6.name))
     if (!names.has(name)) names.set(name, id)
     if (subnet !== undefined) subnets.push({ subnet, name })
+    if (subnet6 !== undefined) subnets6.push({ subnet: subnet6, name })
   }
   return found
 }

@@ -31,6 +31,12 @@ export function upMembers(view: View): readonly Member[] {
   return [...view.members.values()].filter(isUp).sort((a, b) => (a.id < b.id ? -1 : 1))
 }
 
+/** Whether tasks of a node have IPv6 addresses on networks that have them. */
+export function carriesIpv6(member: Member | undefined): boolean {
+  const { dataplane, noIpv6 } = member?.record.value ?? {}
+  return dataplane === 'linux' && noIpv6 === undefined
+}
+
 /** The name that people know a node by. */
 export function nodeName(view: View, node: NodeId): string {
   return view.members.get(node)?.node.spec.Name ?? view.members.get(node)?.record.value.name ?? node.slice(0, 12)

@@ -17,7 +17,7 @@ export interface ResponderDeps {
   /** Changes whenever an answer may change: the view's revision. */
   readonly generation: () => number
   /** The address by which tasks of this node reach a target; undefined when the data plane has none (yet). */
-  readonly addressOf: (target: Target) => string | undefined
+  readonly addressOf: (target: Target, family: 4 | 6) => string | undefined
   /** What an address of ours stands for; 'unknown' for an address in our ranges that is not in use. */
   readonly targetOf: (address: string) => Target | 'unknown' | undefined
   readonly upstream: Upstream
@@ -99,7 +99,7 @@ export function createResponder(deps: ResponderDeps): Responder {
     if (address === undefined) return lookup({ name: query.name, type: query.type }, caller)
     const target = deps.targetOf(address)
     if (target === 'unknown') return { kind: 'nxdomain' }
-    return target === undefined ? { kind: 'not-ours' } : reverse(target, caller)
+    return target === undefined ? lookup({ name: query.name, type: query.type }, caller) : reverse(target, caller)
   }
 
   async function whenReady(task: TaskId, query: Query, message: Buffer, transport: 'udp' | 'tcp') {
@@ -127,8 +127,9 @@ export function createResponder(deps: ResponderDeps): Responder {
   function replyTo(answer: Answer): Reply {
     switch (answer.kind) {
       case 'addresses': {
-        const addresses = answer.targets.flatMap((target) => deps.addressOf(target) ?? [])
-        const records = addresses.map((data) => ({ type: 'A' as const, ttlS: answer.ttlS, data }))
+        const addresses = answer.targets.flatMap((target) => deps.addressOf(target, answer.family) ?? [])
+        const type = answer.family === 6 ? ('AAAA' as const) : ('A' as const)
+        const records = addresses.map((data) => ({ type, ttlS: answer.ttlS, data }))
         return { rcode: rcode.noError, records, soa: records.length === 0 }
       }
       case 'services':
@@ -171,8 +172,10 @@ export function createResponder(deps: ResponderDeps): Responder {
   return { respond, counters }
 }
 
-/** The address of `4.3.2.1.in-addr.arpa`; undefined for any other name. */
+/** The address of `4.3.2.1.in-addr.arpa` or of 32 digits under `ip6.arpa` (RFC 3596, 2.5); undefined for any other name. */
 function reversedAddress(name: string): string | undefined {
+  const digits = /^((?:[0-9a-f]\.){32})ip6\.arpa$/i.exec(name)?.[1]
+  if (digits !== undefined) return digits.split('.').reverse().join('').match(/..../g)?.join(':').toLowerCase()
   const match = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.in-addr\.arpa$/i.exec(name)
   return match === null ? undefined : `${match[4]}.${match[3]}.${match[2]}.${match[1]}`
 }

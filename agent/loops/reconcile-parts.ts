@@ -29,7 +29,7 @@ export interface ReconcileParts {
   readonly writer: Pick<Writer, 'put'>
   readonly transport: Pick<Transport, 'request'>
   readonly runtime: Runtime
-  readonly dataplane: Pick<Dataplane, 'attach' | 'adopt' | 'detach' | 'accepts' | 'active' | 'onLost'>
+  readonly dataplane: Pick<Dataplane, 'attach' | 'adopt' | 'detach' | 'accepts' | 'servesIpv6' | 'active' | 'onLost'>
   readonly health: HealthChecker
   readonly clock: Clock
   readonly random: Random
@@ -52,6 +52,7 @@ export interface Hand extends Local {
   attached: Attachment | undefined
   hostname: string
   ready: boolean
+  ipv6?: boolean | undefined
   unhealthy: string | undefined
   lost?: string
   /** Its start, while that is under way; never rejects. */

@@ -25,6 +25,7 @@ export function createReadiness(
   wake: () => void,
 ): Readiness {
   const ends = new Map<TaskId, Cancel>()
+  const asked = new WeakSet<Hand>()
 
   function unwatch(task: TaskId): void {
     ends.get(task)?.()
@@ -33,13 +34,26 @@ export function createReadiness(
 
   function becomeReady(hand: Hand): void {
     hand.ready = true
+    lookAtIpv6(hand)
     wake()
+  }
+
+  /** Once, when it has just begun to listen or was found running. Until then it is sent nothing at IPv6 addresses, and IPv4 does not wait for it. */
+  function lookAtIpv6(hand: Hand): void {
+    if (asked.has(hand)) return
+    asked.add(hand)
+    if (parts.dataplane.servesIpv6 === undefined) hand.ipv6 = false
+    void parts.dataplane.servesIpv6?.(hand.task).then((serves) => {
+      hand.ipv6 = serves
+      wake()
+    })
   }
 
   function byCheck(hand: Hand, check: Health): Cancel {
     parts.health.watch(hand.task, check, (status, output) => {
       if (status === 'unhealthy') hand.unhealthy = output
       hand.ready = status === 'healthy' || (hand.ready && status === 'starting')
+      if (hand.ready) lookAtIpv6(hand)
       wake()
     })
     return () => parts.health.unwatch(hand.task)
@@ -73,7 +87,7 @@ export function createReadiness(
         ends.set(hand.task, byCheck(hand, check))
         return
       }
-      if (hand.ready) return
+      if (hand.ready) return lookAtIpv6(hand)
       const ports = (hand.attached?.ports ?? [])
         .filter(({ protocol }) => protocol === 'tcp')
         .map(({ actual }) => actual)

@@ -80,7 +80,7 @@ function ownEnvironment({ service, node, task }: TemplateContext, attachment: At
   const resolver = attachment.netns === undefined ? attachment.resolver : taskResolver
   return {
     // In a namespace of its own it is asked at several addresses, none of them anybody else's.
-    GRAPEVINE_ADDRESS: attachment.netns === undefined ? attachment.host : '0.0.0.0',
+    GRAPEVINE_ADDRESS: attachment.listen ?? attachment.host,
     GRAPEVINE_SERVICE: service.name,
     GRAPEVINE_SLOT: task.slot,
     GRAPEVINE_TASK: task.id,

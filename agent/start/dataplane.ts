@@ -8,6 +8,8 @@ export interface Chosen {
   readonly kind: 'userspace' | 'linux'
   /** Why it is not linux, where `auto` was asked for. */
   readonly reason?: string
+  /** Why tasks have no IPv6, where it is linux. */
+  readonly noIpv6?: string
 }
 
 /** Throws 'unsupported' where linux was asked for and cannot be. */
@@ -16,7 +18,11 @@ export async function chooseDataplane({ dataplane }: AgentConfig): Promise<Chose
   if (kind === 'userspace') return { kind }
   const { missingForLinux } = await import('../dataplane/linux/probe.ts')
   const reason = unreachable(addresses[0]) ?? (await missingForLinux({ vxlanPort: dataPathPort }))
-  if (reason === undefined) return { kind: 'linux' }
+  if (reason === undefined) {
+    const { whyNoIpv6 } = await import('../dataplane/linux/ipv6.ts')
+    const noIpv6 = whyNoIpv6(addresses[0] ?? '')
+    return { kind: 'linux', ...(noIpv6 === undefined ? {} : { noIpv6 }) }
+  }
   if (kind === 'auto') return { kind: 'userspace', reason }
   throw fault(
     'unsupported',

@@ -42,6 +42,7 @@ export async function doctor(options: DoctorOptions): Promise<readonly Finding[]
     clock(options),
     ...(await encryption(options)),
     await leftovers(options),
+    ...ipv6(options),
   ]
 }
 
@@ -143,6 +144,15 @@ async function encryption({ node: { view }, wireguard }: DoctorOptions): Promise
       fix: 'Mend that; until then tasks of such networks run on other nodes',
     },
   ]
+}
+
+/** Of the linux data plane only: elsewhere tasks have no IPv6 by nature. */
+function ipv6({ node: { view } }: DoctorOptions): readonly Finding[] {
+  const { dataplane, noIpv6 } = view.members.get(view.self)?.record.value ?? {}
+  if (dataplane !== 'linux') return []
+  if (noIpv6 === undefined) return [{ check: 'IPv6', ok: true, sentence: 'tasks have it on networks with --ipv6' }]
+  const fix = 'Turn it on and restart the agent, or leave --ipv6 out of networks'
+  return [{ check: 'IPv6', ok: false, sentence: `tasks have none: ${noIpv6}`, fix }]
 }
 
 async function leftovers({ node, runtime, kernel }: DoctorOptions): Promise<Finding> {

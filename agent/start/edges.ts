@@ -19,7 +19,7 @@ import { meshMembersOf } from './admission.ts'
 import { type Chosen, chooseDataplane } from './dataplane.ts'
 import { cleanKernel, type Kernel, kernelLeftovers } from './leftovers.ts'
 import type { Wireguard } from './linux.ts'
-import { createNames, type Names } from './names.ts'
+import { type Addresses, createNames, type Names } from './names.ts'
 import { meshPlaces } from './reach.ts'
 import { createResolvers, usableDnsPort } from './resolvers.ts'
 
@@ -85,7 +85,7 @@ export async function openEdges(
   const inner = plane ?? forwarding
   // Without that data plane nothing in the kernel has a reason.
   const kept = () => (plane === undefined ? undefined : new Set([...plane.tasks(), ...liveTasks(view())]))
-  const addresses = linux?.overlayAddresses(view) ?? forwarding
+  const addresses = linux?.overlayAddresses(view) ?? loopback(forwarding)
   return {
     mesh,
     runtime,
@@ -105,6 +105,14 @@ export async function openEdges(
       await mesh.close()
       await runtime.close()
     },
+  }
+}
+
+/** Loopback addresses are IPv4 alone: nothing answers at others for tasks of this data plane. */
+function loopback(forwarding: UserspaceDataplane): Addresses {
+  return {
+    addressOf: (target, family) => (family === 4 ? forwarding.addressOf(target) : undefined),
+    targetOf: (address) => forwarding.targetOf(address),
   }
 }
 

@@ -12,6 +12,7 @@ import { createLinuxDataplane, type LinuxDataplane } from '../dataplane/linux/da
 import { createDevices } from '../dataplane/linux/devices.ts'
 import { createEncryption } from '../dataplane/linux/encryption.ts'
 import { createFirewall } from '../dataplane/linux/firewall.ts'
+import { listensIpv6 } from '../dataplane/linux/listening.ts'
 import { markOf, wireguardName } from '../dataplane/linux/names.ts'
 import { underWay } from '../dataplane/linux/under-way.ts'
 import type { UserspaceDataplane } from '../dataplane/userspace/dataplane.ts'
@@ -65,6 +66,7 @@ export async function openLinux({ config, identity, forwarding, outside, view }:
     firewall,
     forwarding,
     underWay,
+    listensIpv6,
     clear: () => cleanKernel(config.node.dataDir, undefined),
     takenPorts: () => new Set([...takenPorts('udp'), ...takenPorts('tcp')]),
     addresses,
@@ -83,9 +85,9 @@ export async function openLinux({ config, identity, forwarding, outside, view }:
 /** Names of tasks with namespaces of their own: VIPs and their own addresses. */
 export function overlayAddresses(view: () => View | undefined): Addresses {
   return {
-    addressOf(target) {
+    addressOf(target, family) {
       const now = view()
-      return now === undefined ? undefined : overlayAddressOf(target, now)
+      return now === undefined ? undefined : overlayAddressOf(target, family, now)
     },
     targetOf(address) {
       const now = view()

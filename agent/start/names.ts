@@ -27,7 +27,7 @@ export interface NamesOptions {
 
 /** By which addresses tasks of this node reach what names stand for, and back. */
 export interface Addresses {
-  addressOf(target: Target): string | undefined
+  addressOf(target: Target, family: 4 | 6): string | undefined
   /** 'unknown' for an address of ours that is not in use, undefined for others'. */
   targetOf(address: string): Target | 'unknown' | undefined
 }
@@ -65,7 +65,7 @@ export function createNames(options: NamesOptions): Names {
       return known === undefined ? { networks: [], stack: undefined } : callerOf(task, known)
     },
     generation: () => options.view()?.revision ?? -1,
-    addressOf: (target) => addresses?.addressOf(target),
+    addressOf: (target, family) => addresses?.addressOf(target, family),
     targetOf: (address) => addresses?.targetOf(address),
     upstream: createUpstream({ servers: options.upstream, clock: options.clock, random: options.random }),
     clock: options.clock,
@@ -88,7 +88,7 @@ export function createNames(options: NamesOptions): Names {
       for (const { table } of callerOf(task, known).networks) {
         for (const [name, [first]] of table) {
           const target = first?.targets[0]
-          const address = target === undefined ? undefined : addresses?.addressOf(target)
+          const address = target === undefined ? undefined : addresses?.addressOf(target, 4)
           if (address !== undefined && names.length < hostNamesMax) names.push({ name, address })
         }
       }
@@ -125,6 +125,7 @@ export function createNames(options: NamesOptions): Names {
         onTrouble: (listener) => inner.onTrouble(listener),
         onHarm: (listener) => inner.onHarm(listener),
         onLost: (listener) => inner.onLost(listener),
+        ...(inner.servesIpv6 === undefined ? {} : { servesIpv6: inner.servesIpv6.bind(inner) }),
         accepts: (host, port, timeoutMs) => inner.accepts(host, port, timeoutMs),
         close: () => inner.close(),
       }

@@ -37,6 +37,7 @@ export function selfFacts(config: AgentConfig, identity: Identity, reachable: Re
     ...(reachable.dataplane.reason === undefined ? {} : { dataplaneReason: reachable.dataplane.reason }),
     ...(reachable.dataplane.kind === 'linux' ? { dataPathPort: config.dataplane.dataPathPort } : {}),
     ...(reachable.wireguard === undefined ? {} : { wireguard: reachable.wireguard }),
+    ...(reachable.dataplane.noIpv6 === undefined ? {} : { noIpv6: reachable.dataplane.noIpv6 }),
     certificate: reachable.certificate,
   }
 }

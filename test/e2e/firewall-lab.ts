@@ -9,9 +9,11 @@ import { namespaceName } from '../../agent/dataplane/linux/names.ts'
 import { root } from '../tidy/source.ts'
 import { until } from '../until.ts'
 import { createLan, type Lan, type Machine } from './machines.ts'
+import { giveIpv6, ipv6Of } from './overlay.ts'
 
 export const appnet = 'appnet'.padEnd(25, '0')
 export const vip = '10.0.9.2'
+export const vip6 = 'fd09::2'
 export const idOf = (name: string) => `task${name}`.padEnd(25, '0')
 const node = process.execPath
 const script = (name: string) => join(root, 'test/e2e', name)
@@ -42,6 +44,7 @@ export interface RouteChange {
 export async function startLab(given?: Lan): Promise<Lab> {
   const lan = given ?? (await createLan())
   const machines = await Promise.all([lan.add(), lan.add(), lan.add()])
+  await giveIpv6(lan, machines)
   const restored = new Map<string, number>()
   const inTask = (machine: Machine, line: string) =>
     `nsenter --net=/run/netns/${namespaceName(idOf(machine.name), '0badcafe')} ${line}`
@@ -79,10 +82,13 @@ export async function startLab(given?: Lan): Promise<Lab> {
 
 async function startNode(machine: Machine, restored: Map<string, number>): Promise<void> {
   let up = false
-  machine.begin(`${node} ${script('firewall-node.ts')} ${machine.name} ${machine.address}`, (line) => {
-    if (line === 'up') up = true
-    if (line === 'restored') restored.set(machine.name, (restored.get(machine.name) ?? 0) + 1)
-  })
+  machine.begin(
+    `${node} ${script('firewall-node.ts')} ${machine.name} ${machine.address} ${ipv6Of(machine)}`,
+    (line) => {
+      if (line === 'up') up = true
+      if (line === 'restored') restored.set(machine.name, (restored.get(machine.name) ?? 0) + 1)
+    },
+  )
   await until(() => up, { deadlineMs: 15_000, what: `the firewall of ${machine.name}` })
 }
 
@@ -97,6 +103,9 @@ async function serve(machine: Machine, inTask: Lab['inTask']): Promise<void> {
 const last = ({ name }: Machine) => 20 + Number(name.slice(1))
 export const appAddress = (machine: Machine) => `10.0.9.${last(machine)}`
 export const ingressAddress = (machine: Machine) => `10.255.0.${last(machine)}`
+/** The place of the IPv4 address in the IPv6 subnet. */
+export const appIpv6 = (machine: Machine) => `fd09::${last(machine).toString(16)}`
+export const ingressIpv6 = (machine: Machine) => `fdff::${last(machine).toString(16)}`
 
 function localOf(machine: Machine): readonly TaskLinks[] {
   const links = [
@@ -108,14 +117,15 @@ function localOf(machine: Machine): readonly TaskLinks[] {
 
 function routesFor(machines: readonly Machine[], self: Machine, { serving, affinity }: RouteChange = {}): Routes {
   const servers = machines.filter(({ name }) => (serving ?? ['n2', 'n3']).includes(name))
-  const backends = (addressOf: (machine: Machine) => string): readonly Backend[] =>
+  const backends = (hostOf: (machine: Machine) => string, host6Of: (machine: Machine) => string): readonly Backend[] =>
     servers.map((machine) => ({
       task: idOf(machine.name),
       node: machine.name,
       local: machine === self,
       suspect: false,
       healthy: true,
-      host: addressOf(machine),
+      host: hostOf(machine),
+      host6: host6Of(machine),
       ports: [
         { protocol: 'tcp', target: 80, actual: 80 },
         { protocol: 'udp', target: 80, actual: 80 },
@@ -130,21 +140,19 @@ function routesFor(machines: readonly Machine[], self: Machine, { serving, affin
     published: (['tcp', 'udp'] as const).map((protocol) => ({
       ...port,
       protocol,
-      backends: backends(ingressAddress),
+      backends: backends(ingressAddress, ingressIpv6),
     })),
-    services: [{ ...service, network: appnet, vip, ports: [], options, backends: backends(appAddress) }],
+    services: [{ ...service, network: appnet, vip, vip6, ports: [], options, backends: backends(appAddress, appIpv6) }],
     tasks: [],
     overlay: {
       networks: [
-        { ...network, id: appnet, name: 'appnet', subnet: '10.0.9.0/24', gateway: '10.0.9.1' },
-        { ...network, id: 'ingress', name: 'ingress', subnet: '10.255.0.0/16', gateway: '10.255.0.1' },
+        { ...network, id: appnet, name: 'appnet', ...addressing('10.0.9', '0/24', 'fd09') },
+        { ...network, id: 'ingress', name: 'ingress', ...addressing('10.255', '0.0/16', 'fdff') },
       ],
       nodes: machines
         .filter((other) => other !== self)
-        .map(({ name, address }) => ({
-          node: name,
-          address,
-          addresses: [address],
+        .map((other) => ({
+          ...{ node: other.name, address: other.address, addresses: [other.address, ipv6Of(other)] },
           dataplane: 'linux',
           dataPathPort: 4789,
         })),
@@ -154,4 +162,9 @@ function routesFor(machines: readonly Machine[], self: Machine, { serving, affin
       ]),
     },
   }
+}
+
+function addressing(first: string, rest: string, first6: string) {
+  const gateway = `${first}.${rest.replace(/0\/\d+$/, '1')}`
+  return { subnet: `${first}.${rest}`, gateway, ipv6: { subnet: `${first6}::/64`, gateway: `${first6}::1` } }
 }

@@ -17,7 +17,7 @@ import { createClock } from '../../agent/real.ts'
 import type { Log } from '../../agent/world.ts'
 import { encryptionOf } from './encryption-of.ts'
 
-const [self = '', underlay = ''] = process.argv.slice(2)
+const [self = '', underlay = '', underlay6 = ''] = process.argv.slice(2)
 const log: Log = { debug() {}, info() {}, warn: tell, error: tell }
 const clock = createClock()
 const encryption = encryptionOf({ self, underlay, mark: '0badcafe', clock, log })
@@ -58,7 +58,7 @@ async function apply({ routes, local }: Wanted) {
     attached.set(links.task, links)
   }
   const before = process.cpuUsage()
-  await firewall.apply({ self, underlay, addresses: [underlay], encrypted, routes, local })
+  await firewall.apply({ self, underlay, addresses: [underlay, underlay6], encrypted, routes, local })
   const { user, system } = process.cpuUsage(before)
   return { cpuMs: (user + system) / 1000, ...firewall.counters() }
 }

@@ -9,22 +9,42 @@ export interface LinuxCluster {
   readonly userspace?: readonly string[]
   /** Lines of shell on the third machine before its agent starts. */
   readonly thirdSetUp?: string
+  /** Machines have IPv6 addresses too (`ipv6Of`), at which they publish, and a way out by them. */
+  readonly ipv6?: boolean
   /** One that the caller closes. */
   readonly lan?: Lan
 }
 
 /** Three machines, with the linux data plane but for those named. */
 export async function linuxCluster(options: LinuxCluster = {}) {
-  const { userspace = [], thirdSetUp = '', lan = await createLan() } = options
+  const { userspace = [], thirdSetUp = '', ipv6 = false, lan = await createLan() } = options
   const machines = await Promise.all([lan.add(), lan.add(), lan.add({ setUp: thirdSetUp })])
+  if (ipv6) await giveIpv6(lan, machines)
   const [first, ...others] = machines
-  const flags = ({ name }: Machine) =>
-    `--dataplane ${userspace.includes(name) ? 'userspace' : 'linux'} --upstream-dns ${outsideAddress}`
+  const flags = (machine: Machine) =>
+    [
+      `--dataplane ${userspace.includes(machine.name) ? 'userspace' : 'linux'} --upstream-dns ${outsideAddress}`,
+      ...(ipv6 ? [`--address ${machine.address} --address ${ipv6Of(machine)}`] : []),
+    ].join(' ')
   await first.start(`vine agent ${flags(first)}`)
   const line = await joinLine(first)
   await Promise.all(others.map((machine) => machine.start(`${line} ${flags(machine)}`)))
   await see(machines, machines)
   return [lan, ...machines] as readonly [Lan, Machine, Machine, Machine]
+}
+
+export const outsideIpv6 = 'fd77::254'
+
+export function ipv6Of({ name }: Machine): string {
+  return `fd77::${name.slice(1)}`
+}
+
+/** Addresses on the switch, and a default route, beside those of IPv4. */
+export async function giveIpv6(lan: Lan, machines: readonly Machine[]): Promise<void> {
+  const line = (address: string, device: string) => `ip address add ${address}/64 dev ${device} nodad`
+  await lan.outside(line(outsideIpv6, 'switch7'))
+  for (const machine of machines)
+    await machine.ok(`${line(ipv6Of(machine), 'eth0')} && ip route add default via ${outsideIpv6}`)
 }
 
 export interface Task {

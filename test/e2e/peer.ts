@@ -6,7 +6,7 @@
  *   node peer.ts talk HOST PORT            a datagram from one socket every 50 ms; prints each answer
  */
 import { createSocket } from 'node:dgram'
-import { connect, createServer } from 'node:net'
+import { connect, createServer, isIP } from 'node:net'
 
 /** Until a connection counts as unanswered. */
 const silenceMs = 3_000
@@ -18,14 +18,19 @@ else talk(first, Number(second))
 function serve(name: string, port: number): void {
   const server = createServer((socket) => {
     socket.on('error', () => {})
-    socket.write(`${name} ${socket.remoteAddress} ${socket.remotePort}\n`)
+    socket.write(`${name} ${plain(socket.remoteAddress)} ${socket.remotePort}\n`)
     socket.on('data', () => socket.write(`${name} again\n`))
   })
-  const datagrams = createSocket('udp4', (_, from) =>
-    datagrams.send(`${name} ${from.address}`, from.port, from.address),
+  const datagrams = createSocket('udp6', (_, from) =>
+    datagrams.send(`${name} ${plain(from.address)}`, from.port, from.address),
   )
   datagrams.bind(port)
-  server.listen(port, '0.0.0.0', () => process.stdout.write('up\n'))
+  server.listen(port, '::', () => process.stdout.write('up\n'))
+}
+
+/** IPv4 clients of a socket for both kinds. */
+function plain(address = ''): string {
+  return address.replace(/^::ffff:/, '')
 }
 
 function ask(host: string, port: number, localPort: number | undefined): void {
@@ -47,7 +52,7 @@ function ask(host: string, port: number, localPort: number | undefined): void {
 }
 
 function talk(host: string, port: number): void {
-  const socket = createSocket('udp4', (answer) => process.stdout.write(`${answer}\n`))
+  const socket = createSocket(isIP(host) === 6 ? 'udp6' : 'udp4', (answer) => process.stdout.write(`${answer}\n`))
   socket.on('error', () => {})
   socket.connect(port, host, () => setInterval(() => socket.send('?', () => {}), 50))
 }

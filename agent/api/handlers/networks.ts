@@ -21,7 +21,7 @@ export function listNetworks(context: ApiContext, request: ApiRequest): Reply {
   return json(
     allNetworks(context.view)
       .filter((network) => fits(context, filters, network))
-      .map(renderNetwork),
+      .map((network) => renderNetwork(context.view, network)),
   )
 }
 
@@ -46,7 +46,7 @@ export async function createNetwork(context: ApiContext, request: ApiRequest): P
   const value = admitted(admitNetwork(raw, context.stamp(), context.view))
   const id = idFromBytes(context.random.bytes(16))
   const held = await commit(context, [{ scope: 'cluster', kind: 'network', id, value }])
-  const warnings = [...held, ...networkWarnings(value, context.view)]
+  const warnings = [...held, ...networkWarnings(context.view, value)]
   return json({ Id: id, Warning: warnings.join('; ') }, 201)
 }
 

@@ -6,14 +6,16 @@
  */
 import type { NetworkId } from '../../../protocol/ids.ts'
 import { ingressNetwork, type NetworkValue } from '../../../protocol/model.ts'
+import { askedOf, type Ipv6, ipv6Maker, ipv6Of } from '../../core/addresses/dual.ts'
 import { isLiveTask, isUp } from '../../core/live.ts'
 import type { Stamped, View } from '../../core/view.ts'
 import { addressOf } from './node.ts'
 import { stamps, time } from './stamps.ts'
 
 /** List form: what every node knows. */
-export function renderNetwork(network: Stamped<NetworkValue>) {
+export function renderNetwork(view: View, network: Stamped<NetworkValue>) {
   const { spec, created } = network.value
+  const ipv6 = ipv6Of(view, network.id, network.value)
   return {
     Name: spec.Name,
     Id: network.id,
@@ -21,8 +23,8 @@ export function renderNetwork(network: Stamped<NetworkValue>) {
     Scope: 'swarm',
     Driver: 'overlay',
     EnableIPv4: true,
-    EnableIPv6: false,
-    IPAM: { Driver: 'default', Options: {}, Config: ipamConfig(network.value) },
+    EnableIPv6: ipv6 !== undefined,
+    IPAM: { Driver: 'default', Options: {}, Config: ipamConfig(network.value, ipv6) },
     Internal: spec.Internal ?? false,
     Attachable: spec.Attachable ?? false,
     Ingress: network.id === ingressNetwork,
@@ -34,22 +36,31 @@ export function renderNetwork(network: Stamped<NetworkValue>) {
 }
 
 /** The subnet in use, with what was asked of it. None where a network has no addresses of its own: ingress in user space. */
-function ipamConfig({ spec, subnet, gateway }: NetworkValue) {
+function ipamConfig({ spec, subnet, gateway }: NetworkValue, ipv6: Ipv6 | undefined) {
   if (subnet === '') return []
-  const { IPRange: range = '', AuxiliaryAddresses: spare = {} } = spec.IPAM?.Config?.[0] ?? {}
+  const { IPRange: range = '', AuxiliaryAddresses: spare = {} } = askedOf(spec, 4) ?? {}
+  const { AuxiliaryAddresses: spare6 = {} } = askedOf(spec, 6) ?? {}
+  const kept = (addresses: Readonly<Record<string, string>>) =>
+    Object.keys(addresses).length === 0 ? {} : { AuxiliaryAddresses: addresses }
   return [
-    {
-      Subnet: subnet,
-      ...(range === '' ? {} : { IPRange: range }),
-      Gateway: gateway,
-      ...(Object.keys(spare).length === 0 ? {} : { AuxiliaryAddresses: spare }),
-    },
+    { Subnet: subnet, ...(range === '' ? {} : { IPRange: range }), Gateway: gateway, ...kept(spare) },
+    ...(ipv6 === undefined ? [] : [{ Subnet: ipv6.subnet, Gateway: ipv6.gateway, ...kept(spare6) }]),
   ]
+}
+
+/** An IPv4 address of a network in CIDR form, and the IPv6 one that it stands for, which nothing answers in user space. */
+export function addressesOf(view: View, id: NetworkId, address: string): readonly string[] {
+  const network = view.networks.get(id)?.value
+  if (network === undefined) return [`${address}/32`]
+  const ipv6 = ipv6Of(view, id, network)
+  const second = ipv6 === undefined ? undefined : ipv6Maker(network.subnet, ipv6.subnet)(address)
+  const withPrefix = (text: string, subnet = '') => `${text}/${subnet.split('/')[1] ?? '32'}`
+  return [withPrefix(address, network.subnet), ...(second === undefined ? [] : [withPrefix(second, ipv6?.subnet)])]
 }
 
 export function inspectNetwork(view: View, network: Stamped<NetworkValue>, show: { readonly verbose: boolean }) {
   return {
-    ...renderNetwork(network),
+    ...renderNetwork(view, network),
     Containers: localTasks(view, network),
     Peers: holders(view, network.id),
     ...(show.verbose ? { Services: heldServices(view, network.id) } : {}),
@@ -61,9 +72,11 @@ export function renderAttachment(view: View, id: NetworkId, address: string) {
   const network = view.networks.get(id)
   if (network === undefined) return { Network: { ID: id }, Addresses: [address] }
   const { spec, created, subnet, gateway } = network.value
-  const range = spec.IPAM?.Config?.[0]?.IPRange ?? ''
+  const range = askedOf(spec, 4)?.IPRange ?? ''
   const config = { Subnet: subnet, ...(range === '' ? {} : { Range: range }), Gateway: gateway }
-  const ipam = { Driver: { Name: 'default' }, Configs: [config] }
+  const ipv6 = ipv6Of(view, id, network.value)
+  const second = ipv6 === undefined ? [] : [{ Subnet: ipv6.subnet, Gateway: ipv6.gateway }]
+  const ipam = { Driver: { Name: 'default' }, Configs: [config, ...second] }
   return {
     Network: {
       ID: id,
@@ -78,24 +91,24 @@ export function renderAttachment(view: View, id: NetworkId, address: string) {
       DriverState: { Name: 'overlay' },
       IPAMOptions: ipam,
     },
-    Addresses: [`${address}/${subnet.split('/')[1] ?? '32'}`],
+    Addresses: addressesOf(view, id, address),
   }
 }
 
 function localTasks(view: View, network: Stamped<NetworkValue>) {
-  const prefix = network.value.subnet.split('/')[1] ?? '32'
   const entries = [...view.tasks.values()]
     .filter((task) => task.value.node === view.self && isLiveTask(task.value, view))
     .flatMap((task) => {
       const claim = task.value.addresses.find((held) => held.network === network.id)
       if (claim === undefined) return []
       const name = taskName(view, task.value.service, task.value.slot, task.id)
+      const [ipv4, ipv6 = ''] = addressesOf(view, network.id, claim.address)
       const resource = {
         Name: name,
         EndpointID: task.id,
         MacAddress: '',
-        IPv4Address: `${claim.address}/${prefix}`,
-        IPv6Address: '',
+        IPv4Address: ipv4,
+        IPv6Address: ipv6,
       }
       return [[task.id, resource] as const]
     })

@@ -37,6 +37,7 @@ export function renderNode(view: View, member: Member) {
       Dataplane: {
         Name: value.dataplane,
         ...(value.dataplaneReason === undefined ? {} : { Reason: value.dataplaneReason }),
+        ...(value.noIpv6 === undefined ? {} : { NoIPv6: value.noIpv6 }),
         ...(value.wireguard === undefined
           ? {}
           : { WireGuard: { Port: value.wireguard.port, Lack: value.wireguard.lack ?? '' } }),

@@ -5,6 +5,7 @@ import type { Stamped, View } from '../../core/view.ts'
 import { wanted } from '../../core/wanted.ts'
 import type { ApiContext } from '../context.ts'
 import { slotViews } from '../slots.ts'
+import { addressesOf } from './network.ts'
 import { stamps, time } from './stamps.ts'
 
 export function renderService(context: ApiContext, service: Stamped<ServiceValue>, show: { readonly status: boolean }) {
@@ -44,10 +45,9 @@ function endpoint(view: View, value: ServiceValue) {
       PublishMode: port.mode,
     }
   })
-  const virtual = value.vips.map((vip) => {
-    const prefix = view.networks.get(vip.network)?.value.subnet.split('/')[1] ?? '32'
-    return { NetworkID: vip.network, Addr: `${vip.address}/${prefix}` }
-  })
+  const virtual = value.vips.flatMap(({ network, address }) =>
+    addressesOf(view, network, address).map((Addr) => ({ NetworkID: network, Addr })),
+  )
   return {
     Spec: {
       Mode: value.spec.EndpointSpec?.Mode ?? 'vip',

@@ -21,9 +21,14 @@ export async function resolve(call: Call): Promise<number> {
   return answer.code === 'NXDOMAIN' || answer.code === 'NOERROR' ? exit.special : exit.error
 }
 
-/** An IPv4 address as the name that PTR records are kept under (RFC 1035, 3.5); anything else is left as it is. */
+/** An address as the name that PTR records are kept under (RFC 1035, 3.5; RFC 3596, 2.5); anything else is left as it is. */
 function reverseName(name: string): string {
-  return isIP(name) === 4 ? `${name.split('.').reverse().join('.')}.in-addr.arpa` : name
+  if (isIP(name) === 4) return `${name.split('.').reverse().join('.')}.in-addr.arpa`
+  if (isIP(name) !== 6) return name
+  const [head = [], tail = []] = name.split('::').map((half) => half.split(':').filter(Boolean))
+  const zeros = Array<string>(8 - head.length - tail.length).fill('0')
+  const digits = [...head, ...zeros, ...tail].map((group) => group.padStart(4, '0')).join('')
+  return `${[...digits].reverse().join('.')}.ip6.arpa`
 }
 
 function sentence(code: string, name: string, type: string, from: string): string {

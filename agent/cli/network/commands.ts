@@ -24,11 +24,15 @@ export const commands: readonly CommandDefinition[] = [
       { flags: '--gateway <address>', says: 'Gateway of the subnet', list: true },
       { flags: '--internal', says: 'No names from outside are resolved' },
       { flags: '--ip-range <cidr>', says: 'Part of the subnet that tasks get addresses from', list: true },
-      { flags: '--ipv6', says: 'IPv6 addresses too' },
+      { flags: '--ipv6', says: 'IPv6 addresses beside IPv4, for tasks on nodes with the linux data plane' },
       { flags: '--label <label>', says: 'Label of the network', list: true },
       { flags: '-o, --opt <option>', says: 'Option of the driver', list: true },
       { flags: '--scope <scope>', says: 'Scope (default swarm)', choices: ['swarm'] },
-      { flags: '--subnet <cidr>', says: 'Subnet in CIDR form; without it a free /24 is taken', list: true },
+      {
+        flags: '--subnet <cidr>',
+        says: 'Subnet in CIDR form, one of IPv4 and one of IPv6; without it a free /24 is taken',
+        list: true,
+      },
     ],
     refused,
     examples: [
@@ -36,6 +40,10 @@ export const commands: readonly CommandDefinition[] = [
       {
         says: 'With a subnet of your own, and no way out',
         line: 'vine network create --subnet 10.77.0.0/16 --internal vault',
+      },
+      {
+        says: 'IPv6 too, with a subnet of your own for each',
+        line: 'vine network create --ipv6 --subnet 10.78.0.0/16 --subnet fd78:0:0:1::/64 dual',
       },
     ],
     load: async () => (await import('./create.ts')).create,

@@ -64,12 +64,13 @@ function plugins(all: readonly Plugin[]): readonly string[] {
 /** Docker has no such line: only where there is something to tell. */
 function dataplane(told: NonNullable<Node['Description']>['Dataplane']): readonly string[] {
   if (told === undefined) return []
-  const { Name, Reason, WireGuard, Problems = [] } = told
+  const { Name, Reason, NoIPv6, WireGuard, Problems = [] } = told
   if (Name === 'userspace' && Reason === undefined && Problems.length === 0) return []
   const encryption = WireGuard === undefined ? '' : WireGuard.Lack || `UDP port ${WireGuard.Port}`
   return [
     `Data Plane:\t\t${Name}`,
     ...(Reason === undefined ? [] : [` Not linux:\t\t${Reason}`]),
+    ...(NoIPv6 === undefined ? [] : [` No IPv6:\t\t${NoIPv6}`]),
     ...(encryption === '' ? [] : [` Encryption:\t\t${encryption}`]),
     ...Problems.map((sentence) => ` Problem:\t\t${sentence}`),
   ]

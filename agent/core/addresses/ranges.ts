@@ -1,10 +1,11 @@
 /**
  * Who may have which address of a network: the first quarter of its range is for VIPs, the rest for tasks (design.md 6). The range is the
  * subnet, or the part of it that was asked for (`--ip-range`). The gateway, the network and broadcast addresses, and those kept for others
- * (`--aux-address`) are nobody's.
+ * (`--aux-address`) are nobody's, nor are those whose IPv6 address is.
  */
 import type { NetworkValue } from '../../../protocol/model.ts'
 import type { Stamped } from '../view.ts'
+import { askedOf, ipv4At } from './dual.ts'
 import { formatAddress, parseAddress, parseSubnet } from './ipv4.ts'
 import { probe } from './probe.ts'
 
@@ -48,7 +49,7 @@ interface Span {
 function spansOf({ spec, subnet: text }: NetworkValue): Readonly<Record<'vips' | 'tasks', Span>> | undefined {
   const subnet = parseSubnet(text)
   if (subnet === undefined) return undefined
-  const range = parseSubnet(spec.IPAM?.Config?.[0]?.IPRange ?? '') ?? subnet
+  const range = parseSubnet(askedOf(spec, 4)?.IPRange ?? '') ?? subnet
   const first = Math.max(range.base, subnet.base + firstOffset)
   const end = Math.min(range.base + range.size, subnet.base + subnet.size - 1)
   // At least one VIP in the smallest ranges.
@@ -56,7 +57,9 @@ function spansOf({ spec, subnet: text }: NetworkValue): Readonly<Record<'vips' |
   return { vips: { first, end: border }, tasks: { first: border, end } }
 }
 
-function keptBack({ spec, gateway }: NetworkValue): ReadonlySet<number | undefined> {
-  const spare = Object.values(spec.IPAM?.Config?.[0]?.AuxiliaryAddresses ?? {})
-  return new Set([gateway, ...spare].map(parseAddress))
+function keptBack({ spec, subnet, gateway, subnet6, gateway6 }: NetworkValue): ReadonlySet<number | undefined> {
+  const spare = (family: 4 | 6) => Object.values(askedOf(spec, family)?.AuxiliaryAddresses ?? {})
+  const kept6 = gateway6 === undefined ? [] : [gateway6, ...spare(6)]
+  const places = kept6.flatMap((address) => ipv4At(subnet, subnet6 ?? '', address) ?? [])
+  return new Set([gateway, ...spare(4), ...places].map(parseAddress))
 }

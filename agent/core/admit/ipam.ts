@@ -5,18 +5,25 @@
 import type { NetworkValue } from '../../../protocol/model.ts'
 import type { NetworkSpec } from '../../../protocol/spec.ts'
 import { Fault, fault } from '../../fault.ts'
+import { type Asked, askedOf } from '../addresses/dual.ts'
 import { contains, formatAddress, formatSubnet, parseAddress, parseSubnet, type Subnet } from '../addresses/ipv4.ts'
 import { chooseSubnet, gatewayOf, overlapping } from '../addresses/subnet.ts'
 import type { View } from '../view.ts'
+import { type Addressing6, admitIpv6 } from './ipam6.ts'
 import { invalid } from './read.ts'
 
 export type Addressing = Pick<NetworkValue, 'subnet' | 'gateway'>
 
-/** The subnet and gateway of a new network; its range and spare addresses stay in the spec (addresses/ranges.ts reads them there). */
-export function admitAddresses(view: View, spec: NetworkSpec): Addressing | Fault {
-  const refused = checkSupported(spec)
-  if (refused !== undefined) return refused
-  const asked: Asked = spec.IPAM?.Config?.[0] ?? {}
+/** The subnets and gateways of a new network; its ranges and spare addresses stay in the spec (addresses/ranges.ts reads them there). */
+export function admitAddresses(view: View, spec: NetworkSpec): (Addressing & Addressing6) | Fault {
+  const first = checkSupported(spec) ?? admitIpv4(view, spec)
+  if (first instanceof Fault) return first
+  const second = admitIpv6(view, spec, first.subnet)
+  return second instanceof Fault ? second : { ...first, ...second }
+}
+
+function admitIpv4(view: View, spec: NetworkSpec): Addressing | Fault {
+  const asked: Asked = askedOf(spec, 4) ?? {}
   if ((asked.Subnet ?? '') !== '') return asGiven(view, asked)
   const alone = needsSubnet(asked)
   if (alone !== undefined) return invalid(`${alone} needs a subnet`, 'Name the subnet: --subnet 10.77.0.0/16')
@@ -26,15 +33,13 @@ export function admitAddresses(view: View, spec: NetworkSpec): Addressing | Faul
   )
 }
 
-type Asked = NonNullable<NonNullable<NonNullable<NetworkSpec['IPAM']>['Config']>[number]>
-
 function checkSupported({ IPAM }: NetworkSpec): Fault | undefined {
   const no = (what: string): Fault => fault('unsupported', `Grapevine does not support ${what}`)
   const { Driver: driver = '', Options: options, Config: config } = IPAM ?? {}
   if (driver !== '' && driver !== 'default') return no('IPAM drivers')
   if (typeof options === 'object' && options !== null && Object.keys(options).length > 0) return no('IPAM options')
-  if ((config ?? []).length > 1) return no('more than one subnet a network')
-  if (config?.[0]?.Subnet?.includes(':') === true) return no('IPv6 subnets yet')
+  const ofIpv6 = (config ?? []).filter(({ Subnet = '' }) => Subnet.includes(':')).length
+  if (ofIpv6 > 1 || (config ?? []).length - ofIpv6 > 1) return no('more than one subnet of a kind a network')
   return undefined
 }
 

@@ -6,7 +6,7 @@ import { limits } from '../../../protocol/limits.ts'
 import { ingressNetwork, type NetworkValue } from '../../../protocol/model.ts'
 import { type NetworkSpec, networkSpecSchema } from '../../../protocol/spec.ts'
 import { Fault, fault } from '../../fault.ts'
-import { upMembers } from '../live.ts'
+import { carriesIpv6, nodeName, upMembers } from '../live.ts'
 import type { Stamped, View } from '../view.ts'
 import { attachments } from '../wanted.ts'
 import { checkName } from './checks.ts'
@@ -24,16 +24,20 @@ export function admitNetwork(raw: unknown, created: Version, view: View): Networ
     checkName(read.Name) ??
     checkFree(view, read.Name) ??
     checkSupported(read) ??
-    checkNetworkOptions(view, read.Options ?? {})
+    checkNetworkOptions(view, read.Options ?? {}) ??
+    checkMtu(read)
   if (refused !== undefined) return refused
   const addressing = admitAddresses(view, read)
   if (addressing instanceof Fault) return addressing
   return checkSize({ spec: stored(read), created, ...addressing })
 }
 
-/** What has no effect, or less than people may think; told when the network is created. */
-export function networkWarnings({ spec }: NetworkValue, view: View): readonly string[] {
+/** What has no effect, or not everywhere, or less than people may think; told when the network is created. */
+export function networkWarnings(view: View, { spec }: NetworkValue): readonly string[] {
   const planes = new Set(upMembers(view).map(({ record }) => record.value.dataplane))
+  const without = spec.EnableIPv6 === true ? upMembers(view).filter((member) => !carriesIpv6(member)) : []
+  const [first, ...more] = without.map(({ id }) => nodeName(view, id))
+  const nodes = more.length === 0 ? `node ${first}` : `node ${first} and ${more.length} more`
   return [
     ...(spec.Attachable === true
       ? ['--attachable has no effect: only services have tasks on networks here, no single containers']
@@ -41,6 +45,7 @@ export function networkWarnings({ spec }: NetworkValue, view: View): readonly st
     ...(spec.Options?.encrypted !== undefined && planes.size > 1
       ? ['on an encrypted network tasks of nodes with the linux data plane do not reach those of nodes without it']
       : []),
+    ...(first === undefined ? [] : [`tasks on ${nodes} will have no IPv6: that is for the linux data plane`]),
   ]
 }
 
@@ -78,6 +83,15 @@ function checkFree(view: View, name: string): Fault | undefined {
   return taken ? fault('conflict', `network with name ${name} already exists`, 'Choose another name') : undefined
 }
 
+/** The least that IPv6 takes of any link (RFC 8200, section 5). */
+const ipv6MtuMin = 1_280
+
+function checkMtu({ EnableIPv6, Options }: NetworkSpec): Fault | undefined {
+  const mtu = Options?.['com.docker.network.driver.mtu']
+  if (EnableIPv6 !== true || mtu === undefined || Number(mtu) >= ipv6MtuMin) return undefined
+  return invalid(`an IPv6 network cannot have an MTU of ${mtu}`, `The least is ${ipv6MtuMin}`)
+}
+
 function checkSupported(spec: NetworkSpec): Fault | undefined {
   const asked = spec as NetworkSpec & Readonly<Record<string, unknown>>
   const no = (what: string, fix?: string): Fault => fault('unsupported', `Grapevine does not support ${what}`, fix)
@@ -93,7 +107,6 @@ function checkSupported(spec: NetworkSpec): Fault | undefined {
   if (typeof from === 'object' && from !== null && Object.values(from).some((value) => value !== ''))
     return no('config-only networks')
   if (spec.Ingress === true) return no('another ingress network', 'There is one already')
-  if (spec.EnableIPv6 === true) return no('IPv6 networks yet', 'Leave --ipv6 out')
   if (asked.EnableIPv4 === false) return no('networks without IPv4')
   return undefined
 }

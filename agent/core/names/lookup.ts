@@ -35,7 +35,7 @@ export interface ServiceRecord {
 }
 
 export type Answer =
-  | { readonly kind: 'addresses'; readonly targets: readonly Target[]; readonly ttlS: number }
+  | { readonly kind: 'addresses'; readonly family: 4 | 6; readonly targets: readonly Target[]; readonly ttlS: number }
   | { readonly kind: 'services'; readonly records: readonly ServiceRecord[]; readonly ttlS: number }
   | { readonly kind: 'pointer'; readonly name: string; readonly ttlS: number }
   /** The name exists, without records of this type. */
@@ -59,9 +59,9 @@ export function lookup(question: Question, caller: Caller): Answer {
   const found = find(subject, caller)
   if (found === undefined) return notFound(subject, caller)
   if (service !== null) return serviceRecords(service[1] as string, service[2] as string, found.named, found.network)
-  if (question.type !== 'A' && question.type !== 'ANY') return { kind: 'nodata' }
-  if (found.named.targets.length === 0) return { kind: 'nodata' }
-  return { kind: 'addresses', targets: found.named.targets, ttlS: found.named.ttlS }
+  const family = question.type === 'AAAA' ? 6 : question.type === 'A' || question.type === 'ANY' ? 4 : undefined
+  if (family === undefined || found.named.targets.length === 0) return { kind: 'nodata' }
+  return { kind: 'addresses', family, targets: found.named.targets, ttlS: found.named.ttlS }
 }
 
 interface Found {

@@ -60,6 +60,7 @@ function endpoint({ view }: Situation, { task, local, network, held }: Place): E
   if (held === undefined && !fits) return undefined
   const own = value.addresses.find((a) => a.network === network)?.address
   const host = local.attached?.host ?? ''
+  const ipv6 = local.ipv6 ?? held?.ipv6 ?? false
   return {
     service: value.service,
     slot: value.slot,
@@ -72,6 +73,7 @@ function endpoint({ view }: Situation, { task, local, network, held }: Place): E
     aliases: fits && asked !== undefined ? [...aliasesOn(asked, network)] : (held?.aliases ?? []),
     hostname: local.hostname,
     ready: local.ready && local.unhealthy === undefined,
+    ...(ipv6 ? { ipv6 } : {}),
     draining: local.phase === 'stopping' || value.stopping === true,
   }
 }

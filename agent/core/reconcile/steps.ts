@@ -26,6 +26,8 @@ export interface Local {
   readonly hostname: string
   /** May get traffic: healthy by its check, or its ports accept. */
   readonly ready: boolean
+  /** It serves at its IPv6 addresses too; undefined while this run of the agent has not looked. */
+  readonly ipv6?: boolean | undefined
   /** What its health check said when it failed for good. */
   readonly unhealthy: string | undefined
   /** Why it has no network any more. */

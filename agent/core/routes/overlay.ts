@@ -9,9 +9,10 @@
  */
 import type { NetworkId, NodeId, TaskId } from '../../../protocol/ids.ts'
 import { ingressNetwork, type TaskValue } from '../../../protocol/model.ts'
+import { type Ipv6, ipv6Of } from '../addresses/dual.ts'
 import { isAddress, isSubnet } from '../addresses/ipv4.ts'
 import { conflicts } from '../conflicts.ts'
-import { hasEnded, isLiveTask } from '../live.ts'
+import { carriesIpv6, hasEnded, isLiveTask } from '../live.ts'
 import type { View } from '../view.ts'
 
 /** VXLAN's own UDP port (RFC 7348). */
@@ -38,6 +39,8 @@ export interface OverlayNetwork {
   readonly encrypted: boolean
   /** MTU that was asked for (`com.docker.network.driver.mtu`); undefined: that of the path. */
   readonly mtu: number | undefined
+  /** Beside IPv4; left out where the network or this node has none. */
+  readonly ipv6?: Ipv6 | undefined
 }
 
 export interface OverlayNode {
@@ -78,6 +81,7 @@ export function overlay(view: View, self: NodeId = view.self): Overlay | undefin
       if (value.node === self) here.add(network)
     }
   }
+  const hasIpv6 = carriesIpv6(view.members.get(self))
   const networks = [...here].sort().flatMap((id): OverlayNetwork[] => {
     const network = view.networks.get(id)
     if (network === undefined) return []
@@ -93,6 +97,7 @@ export function overlay(view: View, self: NodeId = view.self): Overlay | undefin
         internal: spec.Internal === true,
         encrypted: spec.Options?.encrypted !== undefined,
         mtu: Number.isInteger(mtu) ? mtu : undefined,
+        ipv6: hasIpv6 ? ipv6Of(view, id, network.value) : undefined,
       },
     ]
   })

@@ -6,11 +6,12 @@
  */
 import type { NetworkId, NodeId, ServiceId, TaskId } from '../../../protocol/ids.ts'
 import { type EndpointValue, ingressNetwork, type TaskValue } from '../../../protocol/model.ts'
+import { ipv6Maker } from '../addresses/dual.ts'
 import { conflicts } from '../conflicts.ts'
 import { isLiveTask } from '../live.ts'
 import type { View } from '../view.ts'
 import { type Wanted, wanted } from '../wanted.ts'
-import { overlay } from './overlay.ts'
+import { type Overlay, overlay } from './overlay.ts'
 import type { Backend, ForwardOptions, PublishedRoute, Routes, ServiceRoute, TaskRoute } from './types.ts'
 
 export function routes(view: View, self: NodeId = view.self): Routes {
@@ -19,14 +20,15 @@ export function routes(view: View, self: NodeId = view.self): Routes {
     .map(wanted)
     .filter((service) => !clashing.has(service.id))
     .sort((a, b) => (a.id < b.id ? -1 : 1))
-  const known: Known = { view, self, services }
+  const carried = overlay(view, self)
+  const known: Known = { view, self, services, ipv6Of: ipv6Makers(carried) }
   const here = networksHere(known).filter((network) => !clashing.has(network))
   return {
     revision: view.revision,
     published: published(known),
     services: here.flatMap((network) => servicesOn(network, known)),
     tasks: here.flatMap((network) => tasksOn(network, known)),
-    overlay: overlay(view, self),
+    overlay: carried,
   }
 }
 
@@ -35,6 +37,15 @@ interface Known {
   readonly self: NodeId
   /** Those that may be routed, by id. */
   readonly services: readonly Wanted[]
+  /** The IPv6 address that an IPv4 one of a network stands for, in the kernel of this node. */
+  ipv6Of(network: NetworkId, address: string): string | undefined
+}
+
+function ipv6Makers(carried: Overlay | undefined): Known['ipv6Of'] {
+  const makers = new Map<NetworkId, (address: string) => string | undefined>()
+  for (const { id, subnet, ipv6 } of carried?.networks ?? [])
+    if (ipv6 !== undefined) makers.set(id, ipv6Maker(subnet, ipv6.subnet))
+  return (network, address) => makers.get(network)?.(address)
 }
 
 function published(known: Known): readonly PublishedRoute[] {
@@ -58,11 +69,14 @@ function servicesOn(network: NetworkId, known: Known): readonly ServiceRoute[] {
     .filter((service) => service.networks.some((n) => n.network === network))
     .map((service) => {
       const backends = backendsOf(service.id, network, known)
+      const vip = known.view.services.get(service.id)?.value.vips.find((v) => v.network === network)?.address
+      const vip6 = vip === undefined ? undefined : known.ipv6Of(network, vip)
       return {
         network,
         service: service.id,
         name: service.name,
-        vip: known.view.services.get(service.id)?.value.vips.find((v) => v.network === network)?.address,
+        vip,
+        ...(vip6 === undefined ? {} : { vip6 }),
         ports: portsOf(service, backends),
         options: options(service),
         backends,
@@ -73,7 +87,7 @@ function servicesOn(network: NetworkId, known: Known): readonly ServiceRoute[] {
 function tasksOn(network: NetworkId, known: Known): readonly TaskRoute[] {
   const result: TaskRoute[] = []
   for (const [task, endpoint] of sorted(known.view.endpoints.get(network))) {
-    const backend = backendOf(task, endpoint.value, known)
+    const backend = backendOf(task, { network, endpoint: endpoint.value }, known)
     if (backend === undefined) continue
     result.push({ network, task, service: endpoint.value.service, address: endpoint.value.address, backend })
   }
@@ -89,17 +103,24 @@ function backendsOf(service: ServiceId, network: NetworkId, known: Known): reado
   const served = [...tasks].filter((task) => endpoints.has(task))
   for (const task of served.sort()) {
     const endpoint = endpoints.get(task)?.value
-    const backend = endpoint?.service === service ? backendOf(task, endpoint, known) : undefined
+    const backend = endpoint?.service === service ? backendOf(task, { network, endpoint }, known) : undefined
     if (backend !== undefined) result.push(backend)
   }
   return result
 }
 
-function backendOf(task: TaskId, endpoint: EndpointValue, { view, self }: Known): Backend | undefined {
+interface Served {
+  readonly network: NetworkId
+  readonly endpoint: EndpointValue
+}
+
+function backendOf(task: TaskId, { network, endpoint }: Served, known: Known): Backend | undefined {
+  const { view, self } = known
   const record = view.tasks.get(task)?.value
   if (record === undefined || !serves(record, endpoint, view)) return undefined
   const local = endpoint.node === self
   const member = view.members.get(endpoint.node)
+  const host6 = endpoint.ipv6 === true ? known.ipv6Of(network, endpoint.address) : undefined
   return {
     task,
     node: endpoint.node,
@@ -107,6 +128,7 @@ function backendOf(task: TaskId, endpoint: EndpointValue, { view, self }: Known)
     suspect: !local && (member?.liveness === 'suspect' || member?.outOfReach === true),
     healthy: endpoint.ready,
     host: endpoint.host,
+    ...(host6 === undefined ? {} : { host6 }),
     ports: endpoint.ports,
   }
 }

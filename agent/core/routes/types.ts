@@ -39,6 +39,8 @@ export interface ServiceRoute {
   readonly name: string
   /** Network-wide virtual IP; undefined with dnsrr. */
   readonly vip: string | undefined
+  /** The same of IPv6, where this node's kernel carries it. */
+  readonly vip6?: string | undefined
   /** Target ports a client may connect to. */
   readonly ports: readonly { readonly protocol: Protocol; readonly target: number }[]
   readonly options: ForwardOptions
@@ -72,6 +74,8 @@ export interface Backend {
   readonly healthy: boolean
   /** Address to dial on its own node. */
   readonly host: string
+  /** Its IPv6 address, where it serves at it and this node's kernel carries IPv6. */
+  readonly host6?: string | undefined
   /** Declared target ports and the real ones. A target port that is not declared is dialled as it is. */
   readonly ports: readonly { readonly protocol: Protocol; readonly target: number; readonly actual: number }[]
 }

@@ -7,8 +7,10 @@
 import { spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import { contains, parseAddress, parseSubnet, type Subnet } from '../../core/addresses/ipv4.ts'
+import { contains6, isAddress6, parseAddress6, parseSubnet6, type Subnet6 } from '../../core/addresses/ipv6.ts'
 import type { Routes } from '../../core/routes/types.ts'
 import { fault, reasonOf } from '../../fault.ts'
+import { type Family, familiesOf } from './family.ts'
 import { keyOf } from './model.ts'
 import { run, toolFolders } from './tools.ts'
 
@@ -30,6 +32,9 @@ export interface Current {
   readonly members: ReadonlySet<string>
   /** Of the networks that are here. */
   readonly subnets: readonly Subnet[]
+  readonly subnets6: readonly Subnet6[]
+  /** Which entries there can be. */
+  readonly families: readonly Family[]
 }
 
 export function currentBackends(routes: Routes, own: readonly string[]): Current {
@@ -40,16 +45,27 @@ export function currentBackends(routes: Routes, own: readonly string[]): Current
   for (const route of routes.published) {
     const { protocol, port, target } = route
     if (protocol !== 'udp' || route.options.proxyProtocol) continue
-    const ends = route.backends.map(({ host, ports }) => {
+    const ends = route.backends.flatMap(({ host, host6, ports }) => {
       const found = ports.find((p) => p.protocol === 'udp' && p.target === target)
-      return keyOf(host, found?.actual ?? target)
+      return [host, ...(host6 === undefined ? [] : [host6])].map((one) => keyOf(one, found?.actual ?? target))
     })
-    for (const address of own) add(keyOf(address, port), ends)
+    for (const address of own) {
+      // Left to the listener at this address, which answers for itself.
+      if (isAddress6(address) && route.backends.every(({ host6 }) => host6 === undefined)) continue
+      add(keyOf(address, port), ends)
+    }
   }
-  for (const { vip, backends: all } of routes.services) {
-    if (vip === undefined) continue
-    const hosts = all.map(({ host }) => host)
-    add(vip, hosts)
+  for (const { vip, vip6, backends: all } of routes.services) {
+    if (vip !== undefined)
+      add(
+        vip,
+        all.map(({ host }) => host),
+      )
+    if (vip6 !== undefined)
+      add(
+        vip6,
+        all.flatMap(({ host6 }) => host6 ?? []),
+      )
   }
   for (const { address, backend } of routes.tasks) add(address, [address, backend.host])
   const { nodes = [], networks = [] } = routes.overlay ?? {}
@@ -58,6 +74,8 @@ export function currentBackends(routes: Routes, own: readonly string[]): Current
     own: new Set(own),
     members: new Set(nodes.flatMap(({ addresses }) => addresses)),
     subnets: networks.flatMap(({ subnet }) => parseSubnet(subnet) ?? []),
+    subnets6: networks.flatMap(({ ipv6 }) => parseSubnet6(ipv6?.subnet ?? '') ?? []),
+    families: familiesOf(networks),
   }
 }
 
@@ -80,12 +98,15 @@ export function outdated(tracked: readonly Tracked[], current: Current): readonl
  */
 function isOurs(
   { source, destination, port, backend }: Tracked,
-  { backends, own, members, subnets }: Current,
+  { backends, own, members, subnets, subnets6 }: Current,
 ): boolean {
   if (own.has(source)) return false
   if (backends.has(keyOf(destination, port)) || backends.has(destination)) return true
   if (destination === backend) return false
-  const inside = (address: string) => subnets.some((subnet) => contains(subnet, parseAddress(address) ?? 0))
+  const inside = (address: string) =>
+    address.includes(':')
+      ? subnets6.some((subnet) => contains6(subnet, parseAddress6(address) ?? 0n))
+      : subnets.some((subnet) => contains(subnet, parseAddress(address) ?? 0))
   return (own.has(destination) || inside(destination)) && (inside(backend) || members.has(backend))
 }
 
@@ -101,9 +122,23 @@ export function readTracked(line: string): Tracked | undefined {
 
 /** Deletes what is outdated; resolves to how many kinds. Rejects with a Fault when conntrack(8) is missing. */
 export async function forgetOutdated(current: Current): Promise<number> {
-  const gone = outdated(await listUdp(current), current)
+  const tracked: Tracked[] = []
+  for (const family of current.families) tracked.push(...(await listUdp(current, family)))
+  const gone = outdated(tracked, current)
   for (const { destination, port, backend, backendPort } of gone) {
-    const words = ['-D', '-p', 'udp', '--orig-dst', destination, '--orig-port-dst', port, '--reply-src', backend]
+    const words = [
+      '-D',
+      '-f',
+      destination.includes(':') ? 'ipv6' : 'ipv4',
+      '-p',
+      'udp',
+      '--orig-dst',
+      destination,
+      '--orig-port-dst',
+      port,
+      '--reply-src',
+      backend,
+    ]
     // It fails when the last of them has just ended by itself, which is what we want.
     await run('conntrack', [...words, '--reply-port-src', backendPort].map(String)).catch(() => {})
   }
@@ -111,9 +146,9 @@ export async function forgetOutdated(current: Current): Promise<number> {
 }
 
 /** Line by line, keeping only entries to our addresses: a busy node tracks hundreds of thousands. */
-async function listUdp(current: Current): Promise<readonly Tracked[]> {
+async function listUdp(current: Current, family: Family): Promise<readonly Tracked[]> {
   const kept: Tracked[] = []
-  await eachConnection(['-p', 'udp'], (line) => {
+  await eachConnection(family, ['-p', 'udp'], (line) => {
     const entry = readTracked(line)
     if (entry !== undefined && isOurs(entry, current)) kept.push(entry)
   })
@@ -121,9 +156,9 @@ async function listUdp(current: Current): Promise<readonly Tracked[]> {
 }
 
 /** Every line of `conntrack -L`, of those that `words` choose. Rejects with a Fault when conntrack(8) is missing. */
-export function eachConnection(words: readonly string[], take: (line: string) => void): Promise<void> {
+export function eachConnection(family: Family, words: readonly string[], take: (line: string) => void): Promise<void> {
   return new Promise((resolve, reject) => {
-    const child = spawn('conntrack', ['-L', '-f', 'ipv4', ...words], {
+    const child = spawn('conntrack', ['-L', '-f', family.tracked, ...words], {
       env: { PATH: toolFolders.join(':'), LC_ALL: 'C' },
       stdio: ['ignore', 'pipe', 'ignore'],
     })

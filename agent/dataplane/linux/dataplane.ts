@@ -7,10 +7,20 @@
 import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { NodeId, TaskId } from '../../../protocol/ids.ts'
-import type { Overlay } from '../../core/routes/overlay.ts'
+import { ingressNetwork } from '../../../protocol/model.ts'
+import type { Overlay, OverlayNetwork } from '../../core/routes/overlay.ts'
 import type { Routes } from '../../core/routes/types.ts'
 import { fault, reasonOf } from '../../fault.ts'
-import type { ApplyProblem, Attachment, AttachRequest, Cancel, Clock, Dataplane, Log } from '../../world.ts'
+import type {
+  ApplyProblem,
+  Attachment,
+  AttachmentPort,
+  AttachRequest,
+  Cancel,
+  Clock,
+  Dataplane,
+  Log,
+} from '../../world.ts'
 import { type Devices, type NetworkProblem, type TaskLinks, trustMs } from './devices.ts'
 import type { Firewall, FirewallInput } from './firewall.ts'
 import { ResolverPorts } from './resolver-ports.ts'
@@ -22,6 +32,8 @@ export interface LinuxOptions {
   readonly forwarding: Contained
   /** How many connections to a task in this namespace have something under way; never rejects. */
   underWay(netns: string): Promise<number>
+  /** Whether programs in this namespace listen for IPv6 on all of these ports; never rejects. */
+  listensIpv6(netns: string, ports: readonly AttachmentPort[]): Promise<boolean>
   /** Removes everything of ours from the kernel. */
   clear(): Promise<void>
   /** Ports that anything on this machine listens on. */
@@ -109,6 +121,7 @@ class Linux implements LinuxDataplane {
       writeFileSync(resolvFile, resolvConf)
       const attachment: Attachment = {
         host: first.address,
+        listen: wildcardFor(request, overlay),
         ports: request.targets.map(({ protocol, target }) => ({ protocol, target, actual: target })),
         resolver: `${gateway}:${port}`,
         hostsFile: this.options.forwarding.hostsFileOf(request.task),
@@ -192,6 +205,15 @@ class Linux implements LinuxDataplane {
   /** From the node's own namespace, through which every client comes too. */
   accepts(host: string, port: number, timeoutMs: number): Promise<boolean> {
     return this.options.forwarding.accepts(host, port, timeoutMs)
+  }
+
+  async servesIpv6(task: TaskId): Promise<boolean> {
+    const [local, overlay] = [this.locals.get(task), this.options.overlay()]
+    if (local === undefined || overlay === undefined) return false
+    const isOn = (network: OverlayNetwork) => local.links.links.some((link) => link.network === network.id)
+    if (!overlay.networks.some((network) => network.ipv6 !== undefined && isOn(network))) return false
+    const ports = local.request.targets.map(({ protocol, target }) => ({ protocol, target, actual: target }))
+    return await this.options.listensIpv6(local.netns, ports)
   }
 
   /** The kernel goes on forwarding to tasks that stay; without any, nothing of ours is left in it. */
@@ -323,6 +345,12 @@ class Linux implements LinuxDataplane {
   private resolvFile(task: TaskId): string {
     return join(this.options.dir, `${task}.resolv`)
   }
+}
+
+/** Of both kinds where IPv6 was asked for. `ingress` has it unasked, and not every program knows what `::` means. */
+function wildcardFor({ networks }: AttachRequest, overlay: Overlay): string {
+  const asked = overlay.networks.filter(({ id, ipv6 }) => id !== ingressNetwork && ipv6 !== undefined)
+  return asked.some(({ id }) => networks.some(({ network }) => network === id)) ? '::' : '0.0.0.0'
 }
 
 /** A PROXY header is written by a program: such a port is answered by its listener on each node. */

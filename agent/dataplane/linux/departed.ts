@@ -9,6 +9,7 @@ import { contains, parseAddress, parseSubnet, type Subnet } from '../../core/add
 import type { Routes } from '../../core/routes/types.ts'
 import { eachConnection } from './conntrack.ts'
 import type { TaskLinks } from './devices.ts'
+import { ipv4 } from './family.ts'
 import { run } from './tools.ts'
 
 /** Who has addresses of our networks: tasks here and elsewhere, and this node as gateway. */
@@ -32,7 +33,7 @@ export async function forgetDeparted(before: Population | undefined, now: Popula
   if (before !== undefined && [...before.addresses].every((address) => now.addresses.has(address))) return
   const subnets = [...(before?.subnets ?? []), ...now.subnets].flatMap((text) => parseSubnet(text) ?? [])
   const gone = new Set<string>()
-  await eachConnection([], (line) => {
+  await eachConnection(ipv4, [], (line) => {
     for (const address of departedIn(line, { addresses: now.addresses, subnets })) gone.add(address)
   })
   for (const address of gone) {

@@ -12,7 +12,7 @@ import type { Overlay, OverlayNetwork } from '../../core/routes/overlay.ts'
 import { assert, fault, reasonOf } from '../../fault.ts'
 import type { Clock, Log } from '../../world.ts'
 import type { Encryption } from './encryption.ts'
-import { difference, forwardingOf } from './forwarding.ts'
+import { difference, forwardingOf, ipv6Makers } from './forwarding.ts'
 import { clashWith, glance, harmTo } from './harm.ts'
 import { cablesOf, type Owner, readState, type State } from './kernel-state.ts'
 import { bridgeName, cableName, namespaceName, taskMac, tunnelName } from './names.ts'
@@ -151,9 +151,9 @@ export async function createDevices(options: DevicesOptions): Promise<Devices> {
 
   async function forward(overlay: Overlay): Promise<readonly Refusal[]> {
     const now = await current()
-    const want = forwardingOf(overlay, {
-      ...{ self, tasks: now.tasks.values(), bridges: now.bridges, vxlanPort: now.site.vxlanPort },
-    })
+    const { bridges, networks, site } = now
+    const here = { self, tasks: now.tasks.values(), bridges, networks, vxlanPort: site.vxlanPort }
+    const want = forwardingOf(overlay, here)
     const lines = difference(now.forwarding, want)
     const refusals = [...(await batchAll('ip', lines.ip)), ...(await batchAll('bridge', lines.bridge))]
     if (refusals.length > 0) state = undefined
@@ -167,7 +167,7 @@ export async function createDevices(options: DevicesOptions): Promise<Devices> {
     const namespace = existsSync(netns)
     const cables: Cable[] = []
     for (const link of task.links) cables.push(await cableFor(task.task, link, overlay))
-    const { tasks, site, forwarding } = await current()
+    const { tasks, site, forwarding, networks } = await current()
     const before = tasks.get(task.task)
     if (namespace && isDeepStrictEqual(before, task)) return { netns }
     const laid = new Set(namespace && before !== undefined ? cablesOf(before) : [])
@@ -180,9 +180,11 @@ export async function createDevices(options: DevicesOptions): Promise<Devices> {
       throw fault('unavailable', `The network of a task cannot be made: ${reasonOf(error)}`, undefined, error)
     }
     tasks.set(task.task, task)
+    const ipv6Of = ipv6Makers(networks)
     for (const { network, address } of task.links) {
       const mac = taskMac(task.task, network)
-      forwarding.neighbours.set(`${bridgeName(network)} ${address}`, mac)
+      for (const one of [address, ...ipv6Of(network, address)])
+        forwarding.neighbours.set(`${bridgeName(network)} ${one}`, mac)
       forwarding.ports.set(`${cableName(task.task, network)} ${mac}`, 'here')
     }
     return { netns }
@@ -196,7 +198,8 @@ export async function createDevices(options: DevicesOptions): Promise<Devices> {
     if (sentence !== undefined) throw fault('unavailable', sentence)
     const devices = (await current()).networks.get(network.id)
     assert(devices !== undefined, 'a network that was made is there')
-    return { task, ...link, devices, internal: network.internal }
+    const [address6] = ipv6Makers(new Map([[network.id, devices]]))(network.id, link.address)
+    return { task, ...link, devices, internal: network.internal, ...(address6 === undefined ? {} : { address6 }) }
   }
 
   async function harm(): Promise<readonly string[]> {
@@ -207,14 +210,18 @@ export async function createDevices(options: DevicesOptions): Promise<Devices> {
   }
 
   async function removeTask(task: TaskId): Promise<void> {
-    const { tasks, forwarding } = await current()
+    const { tasks, forwarding, networks } = await current()
+    const ipv6Of = ipv6Makers(networks)
     const known = tasks.get(task)
     const name = namespaceName(task, mark)
     const lines = existsSync(`/run/netns/${name}`) ? [`netns delete ${name}`] : []
     for (const { network, address } of known?.links ?? []) {
       const [cable, bridge] = [cableName(task, network), bridgeName(network)]
-      lines.unshift(`link delete dev ${cable}`, `neighbour delete ${address} dev ${bridge}`)
-      forwarding.neighbours.delete(`${bridge} ${address}`)
+      for (const one of [address, ...ipv6Of(network, address)]) {
+        lines.unshift(`neighbour delete ${one} dev ${bridge}`)
+        forwarding.neighbours.delete(`${bridge} ${one}`)
+      }
+      lines.unshift(`link delete dev ${cable}`)
       forwarding.ports.delete(`${cable} ${taskMac(task, network)}`)
     }
     tasks.delete(task)

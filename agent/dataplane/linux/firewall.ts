@@ -12,6 +12,7 @@ import type { Clock, Log } from '../../world.ts'
 import { currentBackends, forgetOutdated } from './conntrack.ts'
 import { forgetDeparted, type Population, populationOf } from './departed.ts'
 import type { TaskLinks } from './devices.ts'
+import { familiesOf, ipv4 } from './family.ts'
 import { EntryNumbers, makeReplyRoutes, numbersFound, readReplyRoutes } from './marks.ts'
 import { emptyMemory } from './memory.ts'
 import type { Table } from './model.ts'
@@ -121,7 +122,7 @@ export async function createFirewall({ clock, log, onRestored }: FirewallOptions
   /** Connections that were open when the agent ended carry the numbers that it had given. */
   async function adoptNumbers(wanted: FirewallInput): Promise<void> {
     if (!hasIngress(wanted)) return
-    const found = numbersFound(await readReplyRoutes(bridgeName(ingressNetwork)))
+    const found = numbersFound(await readReplyRoutes(bridgeName(ingressNetwork), ipv4))
     for (const node of linuxNodes(wanted)) {
       const number = found.get(nodeMac(node))
       if (number !== undefined) numbers.adopt(node, number)
@@ -147,7 +148,8 @@ export async function createFirewall({ clock, log, onRestored }: FirewallOptions
   async function routeReplies(wanted: FirewallInput): Promise<void> {
     if (!hasIngress(wanted)) return
     const nodes = linuxNodes(wanted)
-    await makeReplyRoutes(bridgeName(ingressNetwork), numbers.of(nodes))
+    const families = familiesOf((wanted.routes.overlay?.networks ?? []).filter(({ id }) => id === ingressNetwork))
+    for (const family of families) await makeReplyRoutes(bridgeName(ingressNetwork), numbers.of(nodes), family)
     routedFor = nodes.join()
   }
 

@@ -5,9 +5,11 @@
  * bridge: frames go to the node's hardware address, and it routes them on. A task of a userspace node has no entry; the nft table knows the way.
  */
 import type { NetworkId, NodeId } from '../../../protocol/ids.ts'
+import { ipv6Maker } from '../../core/addresses/dual.ts'
 import type { Overlay } from '../../core/routes/overlay.ts'
 import type { TaskLinks } from './devices.ts'
 import { bridgeName, cableName, innerAddress, nodeMac, taskMac, tunnelName } from './names.ts'
+import type { NetworkDevices } from './overlay-devices.ts'
 
 export interface Forwarding {
   /** `<bridge> <address>` -> the hardware address that its frames go to. */
@@ -30,9 +32,12 @@ export interface ForwardingFacts {
   readonly bridges: ReadonlySet<string>
   /** UDP port of our own tunnels. */
   readonly vxlanPort: number
+  /** Networks that are there whole: only then is their IPv6 known. */
+  readonly networks: ReadonlyMap<NetworkId, NetworkDevices>
 }
 
 export function forwardingOf(overlay: Overlay, here: ForwardingFacts): Forwarding {
+  const ipv6Of = ipv6Makers(here.networks)
   const neighbours = new Map<string, string>()
   const ports = new Map<string, string>()
   const linux = new Map<NodeId, string>()
@@ -52,17 +57,31 @@ export function forwardingOf(overlay: Overlay, here: ForwardingFacts): Forwardin
   }
   for (const { network, address, node } of overlay.places) {
     const [bridge, mac] = [bridges.get(network), linux.get(node)]
-    if (bridge !== undefined && mac !== undefined && node !== here.self) neighbours.set(`${bridge} ${address}`, mac)
+    if (bridge === undefined || mac === undefined || node === here.self) continue
+    for (const one of [address, ...ipv6Of(network, address)]) neighbours.set(`${bridge} ${one}`, mac)
   }
   // A task that is ending may be the last on a network that the overlay has no more.
   for (const { task, links } of here.tasks) {
     for (const { network, address } of links) {
       if (!here.bridges.has(bridgeName(network))) continue
-      neighbours.set(`${bridgeName(network)} ${address}`, taskMac(task, network))
+      for (const one of [address, ...ipv6Of(network, address)])
+        neighbours.set(`${bridgeName(network)} ${one}`, taskMac(task, network))
       ports.set(`${cableName(task, network)} ${taskMac(task, network)}`, 'here')
     }
   }
   return { neighbours, ports }
+}
+
+type Ipv6Of = (network: NetworkId, address: string) => readonly string[]
+
+/** The IPv6 address that an IPv4 one of a network stands for here, if any. */
+export function ipv6Makers(networks: ReadonlyMap<NetworkId, NetworkDevices>): Ipv6Of {
+  const makers = new Map<NetworkId, (address: string) => string | undefined>()
+  for (const [id, { subnet, ipv6 }] of networks) if (ipv6 !== undefined) makers.set(id, ipv6Maker(subnet, ipv6.subnet))
+  return (network, address) => {
+    const made = makers.get(network)?.(address)
+    return made === undefined ? [] : [made]
+  }
 }
 
 /** Old entries go first, so that an address that moves is never refused as taken. */

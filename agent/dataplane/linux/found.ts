@@ -3,6 +3,7 @@
  * failure; between, it knows what it did.
  */
 import type { Forwarding } from './forwarding.ts'
+import { hasIpv6 } from './ipv6.ts'
 import type { HostRoute, NetworkDevices } from './overlay-devices.ts'
 import { type Row, tableOf } from './tools.ts'
 
@@ -26,27 +27,31 @@ export interface Found {
 }
 
 export async function readKernel(group: number): Promise<Found> {
-  const [links, addresses, routes, neighbours, forwarding] = await Promise.all([
+  const [links, addresses, routes, routes6, neighbours, forwarding] = await Promise.all([
     tableOf('ip', ['link', 'show']),
-    tableOf('ip', ['-4', 'address', 'show']),
+    tableOf('ip', ['address', 'show']),
     tableOf('ip', ['-4', 'route', 'show', 'table', 'main']),
-    tableOf('ip', ['-4', 'neighbour', 'show', 'nud', 'permanent']),
+    hasIpv6() ? tableOf('ip', ['-6', 'route', 'show', 'table', 'main']) : [],
+    tableOf('ip', ['neighbour', 'show', 'nud', 'permanent']),
     tableOf('bridge', ['fdb', 'show']),
   ])
-  return foundIn({ links, addresses, routes, neighbours, forwarding }, group)
+  return foundIn({ links, addresses, routes: [...routes, ...routes6], neighbours, forwarding }, group)
 }
 
 /** Whether all that belongs to a network is there as it should be. */
 export function isWhole(devices: NetworkDevices, found: Found): boolean {
-  const { bridge, tunnel, gateway, subnet, alias } = devices
+  const { bridge, tunnel, alias, ipv6 } = devices
   const [ours, port] = [found.links.get(bridge), found.links.get(tunnel)]
   return (
     ours?.alias === alias &&
     ours.up &&
     port?.up === true &&
     port.master === bridge &&
-    found.addresses.has(`${bridge} ${gateway}`) &&
-    found.routes.some(({ dst, dev }) => dst === subnet && dev === bridge)
+    [devices, ...(ipv6 === undefined ? [] : [ipv6])].every(
+      ({ gateway, subnet }) =>
+        found.addresses.has(`${bridge} ${gateway}`) &&
+        found.routes.some(({ dst, dev }) => dst === subnet && dev === bridge),
+    )
   )
 }
 
@@ -66,7 +71,7 @@ export function foundIn(tables: Tables, group: number): Found {
   const neighbours = new Map<string, string>()
   for (const { dst, dev, lladdr } of tables.neighbours) {
     // Those of marks.ts, the ways back through entry nodes, are link-local, and no overlay address is.
-    if (isOurs(text(dev)) && !text(dst).startsWith('169.254.'))
+    if (isOurs(text(dev)) && !/^(169\.254\.|fe80:)/.test(text(dst)))
       neighbours.set(`${text(dev)} ${text(dst)}`, text(lladdr))
   }
   return {

@@ -3,8 +3,9 @@
  *
  * Every rule looks its packet up in a set or map, so that neither the number of rules nor the cost of a packet depends on the number of services. Packets
  * of established connections meet one rule in `forward`, and one more before it where they come from a bridge. Packets that have nothing to do with our
- * bridges and addresses are never judged.
+ * bridges and addresses are never judged. IPv6 has chains of its own, made by the same functions; IPv4 meets one rule more for it, with first packets only.
  */
+import { type Family, ipv4, ipv6 } from './family.ts'
 import { type Action, type Chain, type Condition, device, type Field, type Hook, type Rule } from './model.ts'
 import { vxlanPort } from './names.ts'
 
@@ -15,10 +16,14 @@ export const markMask = 0xffff_0000
 export interface FrameFacts {
   /** Source of what goes to userspace nodes. */
   readonly underlay: string
+  /** Own IPv6 address; undefined without one, and then no port is published on one. */
+  readonly underlay6: string | undefined
   /** Bridge of the ingress network; undefined while this node has none. */
   readonly ingress: string | undefined
   /** Tunnels that may pass through one device alone; undefined: there are none. */
   readonly sealed: Sealed | undefined
+  /** Those that are carried: IPv4, and IPv6 where there is any. */
+  readonly families: readonly Family[]
 }
 
 export interface Sealed {
@@ -34,10 +39,11 @@ const socket: readonly Field[] = ['ip daddr', 'meta l4proto', 'th dport']
 const fromBridge: Condition = { fields: ['iifname'], in: 'bridges' }
 const toBridge: Condition = { fields: ['oifname'], in: 'bridges' }
 const internal: Condition = { fields: ['iifname'], in: 'internal' }
-const atGateway: Condition = { fields: ['ip daddr'], in: 'gateways' }
+const atGateway = ({ daddr, suffix }: Family): Condition => ({ fields: [daddr], in: `gateways${suffix}` })
 const redirected: Condition = { field: 'ct status', is: ['dnat'] }
 /** The client asked one of our own addresses: a published port. */
-const toOwn: Condition = { fields: ['ct original ip daddr'], in: 'own' }
+const toOwn = ({ originalDaddr, suffix }: Family): Condition => ({ fields: [originalDaddr], in: `own${suffix}` })
+const isIpv6: Condition = { field: 'meta nfproto', is: ['ipv6'] }
 const toStranger: Condition = { fields: socket, in: 'stranger_ends' }
 const accept: Action = { do: 'accept' }
 const drop: Action = { do: 'drop' }
@@ -47,28 +53,70 @@ const known = rule(accept, { field: 'ct state', is: ['established', 'related'] }
 const clamp = rule({ do: 'clamp-mss' }, { tcp: 'syn' })
 
 export function frame(facts: FrameFacts): ReadonlyMap<string, Chain> {
-  const chain = (hook: Hook | undefined, ...rules: readonly Rule[]): Chain => ({ hook, rules })
-  return new Map([
+  const { families } = facts
+  const also = (name: string) => (families.includes(ipv6) ? [rule(goto(name), isIpv6)] : [])
+  return new Map<string, Chain>([
     [
       'zoning',
       chain({ type: 'filter', at: 'prerouting', priority: -300 }, tunnelled('ip daddr', facts), ...zoning(facts)),
     ],
     ['tunnelling', chain({ type: 'filter', at: 'output', priority: -300 }, tunnelled('ip saddr', facts))],
     ['entry', chain({ type: 'filter', at: 'prerouting', priority: -150 }, ...entry(facts))],
-    ['redirection', chain({ type: 'nat', at: 'prerouting', priority: -100 }, ...redirection())],
-    ['source', chain({ type: 'nat', at: 'postrouting', priority: 100 }, ...source(facts))],
-    ['forward', chain({ type: 'filter', at: 'forward', priority: 0 }, ...forward(facts))],
-    ['from_tasks', chain(undefined, ...fromTasks(facts))],
-    ['to_tasks', chain(undefined, clamp, rule(accept, redirected, toOwn), rule(goto('barred')))],
-    ['input', chain({ type: 'filter', at: 'input', priority: 0 }, ...input(facts))],
+    [
+      'redirection',
+      chain({ type: 'nat', at: 'prerouting', priority: -100 }, ...redirection(ipv4), ...also('redirection6')),
+    ],
+    ['source', chain({ type: 'nat', at: 'postrouting', priority: 100 }, ...source(ipv4, facts), ...also('source6'))],
+    [
+      'forward',
+      chain(
+        { type: 'filter', at: 'forward', priority: 0 },
+        ...sealedForward(facts),
+        known,
+        ...also('forward6'),
+        ...forward(ipv4),
+      ),
+    ],
+    [
+      'input',
+      chain(
+        { type: 'filter', at: 'input', priority: 0 },
+        ...sealedInput(facts),
+        known,
+        ...also('input6'),
+        ...input(ipv4),
+      ),
+    ],
     ...output(facts),
-    ['tasks_to_node', chain(undefined, ...tasksToNode())],
+    ...families.flatMap((family) => sides(family, facts)),
+    ...(families.includes(ipv6)
+      ? ([
+          ['redirection6', chain(undefined, ...redirection(ipv6))],
+          ['source6', chain(undefined, ...source(ipv6, facts))],
+          ['forward6', chain(undefined, ...forward(ipv6))],
+          ['input6', chain(undefined, ...input(ipv6))],
+        ] as const)
+      : []),
     ['refused', chain(undefined, ...refused())],
     ['barred', chain(undefined, rule({ do: 'reject', with: 'icmpx admin-prohibited' }))],
     // Can be deleted only when the rules are gone: that is how nft.ts sees that somebody flushed the table.
     ['witness', chain(undefined, rule({ do: 'jump', chain: 'witnessed' }))],
     ['witnessed', chain(undefined)],
   ])
+}
+
+function chain(hook: Hook | undefined, ...rules: readonly Rule[]): Chain {
+  return { hook, rules }
+}
+
+/** What leads to and from tasks. */
+function sides(family: Family, facts: FrameFacts): readonly (readonly [string, Chain])[] {
+  const { suffix } = family
+  return [
+    [`from_tasks${suffix}`, chain(undefined, ...fromTasks(family, facts))],
+    [`to_tasks${suffix}`, chain(undefined, clamp, rule(accept, redirected, toOwn(family)), rule(goto('barred')))],
+    [`tasks_to_node${suffix}`, chain(undefined, ...tasksToNode(family))],
+  ]
 }
 
 /**
@@ -112,37 +160,40 @@ function entry({ ingress }: FrameFacts): readonly Rule[] {
   ]
 }
 
-function redirection(): readonly Rule[] {
+/** Strangers, the tasks of userspace nodes, are reached at IPv4 addresses only, here and below. */
+function redirection({ suffix, daddr }: Family): readonly Rule[] {
+  const port: readonly Field[] = ['meta l4proto', 'th dport']
   return [
-    rule({ do: 'verdict', of: ['meta l4proto', 'th dport'], map: 'published' }, { fields: ['ip daddr'], in: 'own' }),
-    rule({ do: 'verdict', of: ['iifname', 'ip daddr'], map: 'vips' }),
-    rule({ do: 'dnat', to: { of: ['iifname', ...socket], map: 'strangers' } }),
+    rule({ do: 'verdict', of: port, map: `published${suffix}` }, { fields: [daddr], in: `own${suffix}` }),
+    rule({ do: 'verdict', of: ['iifname', daddr], map: `vips${suffix}` }),
+    ...(suffix === '6' ? [] : [rule({ do: 'dnat', ip: 'ip', to: { of: ['iifname', ...socket], map: 'strangers' } })]),
   ]
 }
 
 /** Only where the reply would not come back through us otherwise; everywhere else the client's address is kept. */
-function source({ underlay }: FrameFacts): readonly Rule[] {
-  const ours: Action = { do: 'snat', to: { value: underlay } }
+function source(family: Family, { underlay, underlay6 }: FrameFacts): readonly Rule[] {
+  const { suffix, word, saddr, daddr } = family
+  const value = suffix === '6' ? underlay6 : underlay
+  const ours: readonly Action[] = value === undefined ? [] : [{ do: 'snat', ip: word, to: { value } }]
+  const ofMember: Condition = { fields: [saddr], in: `members${suffix}` }
+  const ofTask: Condition = { fields: [saddr], in: `subnets${suffix}` }
   return [
-    rule({ do: 'snat', to: { of: ['ip saddr', 'ip daddr'], map: 'hairpin' } }),
-    rule(ours, redirected, toStranger),
-    rule(ours, redirected, toOwn, toBridge, { fields: ['ip saddr'], in: 'members' }),
-    rule(ours, redirected, toOwn, toBridge, { fields: ['ip saddr'], in: 'subnets' }),
-    rule(
-      { do: 'masquerade' },
-      { fields: ['ip saddr'], in: 'subnets' },
-      { fields: ['oifname'], in: 'bridges', not: true },
-    ),
+    rule({ do: 'snat', ip: word, to: { of: [saddr, daddr], map: `hairpin${suffix}` } }),
+    ...ours.flatMap((action) => [
+      ...(suffix === '6' ? [] : [rule(action, redirected, toStranger)]),
+      rule(action, redirected, toOwn(family), toBridge, ofMember),
+      rule(action, redirected, toOwn(family), toBridge, ofTask),
+    ]),
+    rule({ do: 'masquerade' }, ofTask, { fields: ['oifname'], in: 'bridges', not: true }),
   ]
 }
 
-function forward({ sealed }: FrameFacts): readonly Rule[] {
-  return [
-    ...(sealed === undefined ? [] : [rule(drop, { field: 'iifname', is: [device(sealed.device)] })]),
-    known,
-    rule(goto('from_tasks'), fromBridge),
-    rule(goto('to_tasks'), toBridge),
-  ]
+function forward({ suffix }: Family): readonly Rule[] {
+  return [rule(goto(`from_tasks${suffix}`), fromBridge), rule(goto(`to_tasks${suffix}`), toBridge)]
+}
+
+function sealedForward({ sealed }: FrameFacts): readonly Rule[] {
+  return sealed === undefined ? [] : [rule(drop, { field: 'iifname', is: [device(sealed.device)] })]
 }
 
 /**
@@ -168,7 +219,7 @@ function output({ sealed }: FrameFacts): readonly (readonly [string, Chain])[] {
   return [['output', { hook: { type: 'filter', at: 'output', priority: 0 }, rules: [kept] }]]
 }
 
-function fromTasks({ ingress }: FrameFacts): readonly Rule[] {
+function fromTasks(family: Family, { ingress }: FrameFacts): readonly Rule[] {
   const throughEntry: readonly Condition[] =
     ingress === undefined
       ? []
@@ -178,12 +229,12 @@ function fromTasks({ ingress }: FrameFacts): readonly Rule[] {
           { field: 'ct mark', mask: markMask, value: markBase },
         ]
   return [
-    rule(goto('refused'), { fields: ['iifname', 'ip daddr'], in: 'refused_vips' }),
+    rule(goto('refused'), { fields: ['iifname', family.daddr], in: `refused_vips${family.suffix}` }),
     clamp,
     rule(accept, { fields: ['iifname', 'oifname'], in: 'same' }),
-    rule(goto('barred'), internal, toOwn),
-    rule(accept, redirected, toOwn),
-    rule(accept, redirected, toStranger),
+    rule(goto('barred'), internal, toOwn(family)),
+    rule(accept, redirected, toOwn(family)),
+    ...(family.suffix === '6' ? [] : [rule(accept, redirected, toStranger)]),
     ...(ingress === undefined ? [] : [rule(accept, ...throughEntry)]),
     rule(goto('barred'), toBridge),
     rule(goto('barred'), internal),
@@ -191,28 +242,29 @@ function fromTasks({ ingress }: FrameFacts): readonly Rule[] {
   ]
 }
 
-function input(facts: FrameFacts): readonly Rule[] {
+function input(family: Family): readonly Rule[] {
+  const { suffix, daddr } = family
   return [
-    ...sealedInput(facts),
-    known,
     rule(
       goto('refused'),
-      { fields: ['ip daddr'], in: 'own' },
+      { fields: [daddr], in: `own${suffix}` },
       { fields: ['meta l4proto', 'th dport'], in: 'refused_ports' },
     ),
-    rule(goto('tasks_to_node'), fromBridge),
+    rule(goto(`tasks_to_node${suffix}`), fromBridge),
     // Whoever routes an overlay's subnet to this machine would be answered by a task's resolver otherwise.
-    rule(goto('barred'), atGateway, { field: 'iifname', is: [device('lo')], not: true }),
+    rule(goto('barred'), atGateway(family), { field: 'iifname', is: [device('lo')], not: true }),
   ]
 }
 
 /** A task asks its own resolver and nobody else's, and finds nothing else at a gateway. */
-function tasksToNode(): readonly Rule[] {
+function tasksToNode(family: Family): readonly Rule[] {
+  const { suffix } = family
   return [
-    rule(accept, { fields: ['ip saddr', ...socket], in: 'resolvers' }),
-    rule(goto('refused'), atGateway, { field: 'meta l4proto', is: ['tcp', 'udp', 'sctp'] }),
-    rule(accept, atGateway),
-    rule(goto('barred'), { fields: ['ip daddr'], in: 'loopback' }),
+    ...(suffix === '6' ? [] : [rule(accept, { fields: ['ip saddr', ...socket], in: 'resolvers' })]),
+    rule(goto('refused'), atGateway(family), { field: 'meta l4proto', is: ['tcp', 'udp', 'sctp'] }),
+    rule(accept, atGateway(family)),
+    // An IPv6 packet to ::1 from outside the kernel drops by itself.
+    ...(suffix === '6' ? [] : [rule(goto('barred'), { fields: ['ip daddr'], in: 'loopback' })]),
     rule(goto('barred'), internal),
   ]
 }

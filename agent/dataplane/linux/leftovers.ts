@@ -4,13 +4,14 @@
  */
 import { readdirSync } from 'node:fs'
 import type { TaskId } from '../../../protocol/ids.ts'
+import { hasIpv6 } from './ipv6.ts'
 import { preferences } from './marks.ts'
 import { innerPrefix, linkGroup, namespaceName, wireguardName } from './names.ts'
 import { tasksOf } from './task-namespace.ts'
 import { batchAll, type Refusal, type Row, run, tableOf } from './tools.ts'
 
 export interface Leftover {
-  readonly kind: 'namespace' | 'device' | 'rule' | 'route' | 'table'
+  readonly kind: 'namespace' | 'device' | 'rule' | 'rule of IPv6' | 'route' | 'table'
   /** As `ip netns`, `ip link`, `ip rule`, `ip route` and `nft` know it. */
   readonly name: string
 }
@@ -29,11 +30,13 @@ export async function findLeftovers(mark: string, kept: ReadonlySet<TaskId> | un
   // A kernel without IPv6 refuses to say.
   const inner = await tableOf('ip', ['-6', 'route', 'show', innerPrefix]).catch(() => [])
   const barred = inner.some(({ type }) => type === 'unreachable')
+  const rules6 = hasIpv6() ? (await tableOf('ip', ['-6', 'rule', 'show'])).flatMap(ruleOfOurs) : []
   const table = (await run('nft', ['list', 'tables'])).includes('table inet grapevine\n')
   return [
     ...found,
     ...rules.map((name) => ({ kind: 'rule', name }) as const),
     ...(barred ? [{ kind: 'route', name: `unreachable ${innerPrefix}` } as const] : []),
+    ...rules6.map((name) => ({ kind: 'rule of IPv6', name }) as const),
     ...(table ? [{ kind: 'table', name: 'inet grapevine' } as const] : []),
   ]
 }
@@ -41,14 +44,18 @@ export async function findLeftovers(mark: string, kept: ReadonlySet<TaskId> | un
 /** Resolves to what the kernel did not let go. */
 export async function removeLeftovers(leftovers: readonly Leftover[]): Promise<readonly Refusal[]> {
   const names = (kind: Leftover['kind']) => leftovers.filter((one) => one.kind === kind).map(({ name }) => name)
-  const refusals = await batchAll('ip', [
+  const refused6 = await batchAll(
+    'ip -6',
+    names('rule of IPv6').map((name) => `rule delete ${name}`),
+  )
+  const refused = await batchAll('ip', [
     ...names('rule').map((name) => `rule delete ${name}`),
     ...names('device').map((name) => `link delete dev ${name}`),
     ...names('route').map((name) => `route delete ${name}`),
     ...names('namespace').map((name) => `netns delete ${name}`),
   ])
   for (const name of names('table')) await run('nft', ['delete', 'table', ...name.split(' ')])
-  return refusals
+  return [...refused6, ...refused]
 }
 
 function strayNamespaces(mark: string, kept: ReadonlySet<string>): readonly string[] {

@@ -3,12 +3,14 @@
  *
  * A number is this node's own affair. It must not change while connections carry it in their marks, so it is read back from the kernel after a
  * restart. For each node: packets from the ingress bridge with its mark use a table of its own, whose only route leads to that node's hardware address.
- * Owns rules of one preference, tables `markBase | number`, and the permanent neighbours 169.254.128.0/17 of the ingress bridge.
+ * Owns rules of three preferences, tables `markBase | number`, and the permanent neighbours 169.254.128.0/17 and fe80::6776:0/113 of the ingress bridge.
  */
 import type { NodeId } from '../../../protocol/ids.ts'
 import { formatAddress, parseAddress } from '../../core/addresses/ipv4.ts'
+import { formatAddress6, parseAddress6 } from '../../core/addresses/ipv6.ts'
 import { hash32 } from '../../core/routes/maglev.ts'
 import { fault } from '../../fault.ts'
+import { type Family, ipv4 } from './family.ts'
 import { markBase } from './frame.ts'
 import { nodeMac } from './names.ts'
 import { batchAll, type Row, tableOf } from './tools.ts'
@@ -16,6 +18,7 @@ import { batchAll, type Row, tableOf } from './tools.ts'
 /** Numbers fit into 169.254.128.0/17 and into a zone of conntrack. */
 const numberMax = 0x7fff
 const firstVia = parseAddress('169.254.128.0')!
+const firstVia6 = parseAddress6('fe80::6776:0')!
 /** Before the main table's rule (32766), behind the local one's (0); between the two of its neighbours, which spare other packets the list. */
 const preference = 10_777
 /** Those of all our rules. */
@@ -56,11 +59,11 @@ export interface ReplyRoutes {
   readonly neighbours: readonly Row[]
 }
 
-export async function readReplyRoutes(bridge: string): Promise<ReplyRoutes> {
+export async function readReplyRoutes(bridge: string, { flag }: Family): Promise<ReplyRoutes> {
   const [rules, routes, neighbours] = await Promise.all([
-    tableOf('ip', ['-4', 'rule', 'show']),
-    tableOf('ip', ['-4', 'route', 'show', 'table', 'all', 'dev', bridge]),
-    tableOf('ip', ['-4', 'neighbour', 'show', 'dev', bridge, 'nud', 'permanent']),
+    tableOf('ip', [flag, 'rule', 'show']),
+    tableOf('ip', [flag, 'route', 'show', 'table', 'all', 'dev', bridge]),
+    tableOf('ip', [flag, 'neighbour', 'show', 'dev', bridge, 'nud', 'permanent']),
   ])
   return { rules, routes, neighbours }
 }
@@ -69,10 +72,22 @@ export async function readReplyRoutes(bridge: string): Promise<ReplyRoutes> {
 export function numbersFound({ neighbours }: ReplyRoutes): ReadonlyMap<string, number> {
   const found = new Map<string, number>()
   for (const { dst, lladdr } of neighbours) {
-    const number = (parseAddress(String(dst)) ?? 0) - firstVia
-    if (number > 0 && number <= numberMax) found.set(String(lladdr), number)
+    const number = numberOf(String(dst))
+    if (number !== undefined) found.set(String(lladdr), number)
   }
   return found
+}
+
+/** The next hop that stands for a number, of either family; no node has these addresses. */
+function viaOf(number: number, { suffix }: Family): string {
+  return suffix === '6' ? formatAddress6(firstVia6 + BigInt(number)) : formatAddress(firstVia + number)
+}
+
+function numberOf(via: string): number | undefined {
+  const number = via.includes(':')
+    ? Number((parseAddress6(via) ?? 0n) - firstVia6)
+    : (parseAddress(via) ?? 0) - firstVia
+  return number > 0 && number <= numberMax ? number : undefined
 }
 
 /** Lines for `ip -batch` that make it so. Routes before the rules that lead to them; what is not wanted any more goes last. */
@@ -80,8 +95,9 @@ export function replyRouteLines(
   bridge: string,
   numbers: ReadonlyMap<NodeId, number>,
   found: ReplyRoutes,
+  family: Family = ipv4,
 ): readonly string[] {
-  const vias = new Map([...numbers].map(([node, number]) => [formatAddress(firstVia + number), nodeMac(node)]))
+  const vias = new Map([...numbers].map(([node, number]) => [viaOf(number, family), nodeMac(node)]))
   const tables = new Map([...numbers.values()].map((number) => [String(markBase | number), number]))
   const neighbours = new Map(found.neighbours.map(({ dst, lladdr }) => [String(dst), String(lladdr)]))
   const routed = new Map(found.routes.map((route) => [String(route.table), String(route.gateway)]))
@@ -99,7 +115,7 @@ export function replyRouteLines(
     if (neighbours.get(via) !== mac) lines.push(`neighbour replace ${via} lladdr ${mac} dev ${bridge} nud permanent`)
   }
   for (const [table, number] of tables) {
-    const via = formatAddress(firstVia + number)
+    const via = viaOf(number, family)
     if (routed.get(table) !== via) lines.push(`route replace default via ${via} dev ${bridge} onlink table ${table}`)
   }
   if (!ruled.has('end')) lines.push(`rule add preference ${preference + 1} nop`)
@@ -111,16 +127,21 @@ export function replyRouteLines(
   }
   if (!ruled.has('gate')) lines.push(`rule add preference ${preference - 1} not iif ${bridge} goto ${preference + 1}`)
   for (const via of neighbours.keys()) {
-    const number = (parseAddress(via) ?? 0) - firstVia
-    if (number <= 0 || number > numberMax || vias.has(via)) continue
+    const number = numberOf(via)
+    if (number === undefined || vias.has(via)) continue
     gone.push(`neighbour delete ${via} dev ${bridge}`, `route flush table ${markBase | number}`)
   }
   return [...lines, ...gone]
 }
 
 /** Makes it so. Rejects with a Fault in the kernel's words. */
-export async function makeReplyRoutes(bridge: string, numbers: ReadonlyMap<NodeId, number>): Promise<void> {
-  const [refusal] = await batchAll('ip', replyRouteLines(bridge, numbers, await readReplyRoutes(bridge)))
+export async function makeReplyRoutes(
+  bridge: string,
+  numbers: ReadonlyMap<NodeId, number>,
+  family: Family,
+): Promise<void> {
+  const lines = replyRouteLines(bridge, numbers, await readReplyRoutes(bridge, family), family)
+  const [refusal] = await batchAll(family.suffix === '6' ? 'ip -6' : 'ip', lines)
   if (refusal !== undefined) throw fault('unavailable', `ip ${refusal.line}: ${refusal.why}`)
 }
 

@@ -86,7 +86,7 @@ function samePublished(a: PublishedRoute, b: PublishedRoute): boolean {
 }
 
 function sameBalanced(a: ServiceRoute, b: ServiceRoute): boolean {
-  return a.network === b.network && a.service === b.service && a.vip === b.vip && sameService(a, b)
+  return a.network === b.network && a.service === b.service && a.vip === b.vip && a.vip6 === b.vip6 && sameService(a, b)
 }
 
 function sameTask(a: TaskRoute, b: TaskRoute): boolean {
@@ -104,7 +104,7 @@ function sameService(a: Balanced, b: Balanced): boolean {
 
 function sameBackend(a: Backend, b: Backend): boolean {
   if (a === b) return true
-  if (a.task !== b.task || a.node !== b.node || a.host !== b.host) return false
+  if (a.task !== b.task || a.node !== b.node || a.host !== b.host || a.host6 !== b.host6) return false
   if (a.suspect !== b.suspect || a.healthy !== b.healthy || a.ports.length !== b.ports.length) return false
   for (let i = 0; i < a.ports.length; i++) {
     const [x, y] = [a.ports[i]!, b.ports[i]!]

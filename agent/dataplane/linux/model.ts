@@ -17,12 +17,16 @@ export type Field =
   | 'ether saddr'
   | 'ip saddr'
   | 'ip daddr'
+  | 'ip6 saddr'
+  | 'ip6 daddr'
+  | 'meta nfproto'
   | 'meta l4proto'
   | 'th dport'
   | 'meta mark'
   | 'ct mark'
   | 'ct zone'
   | 'ct original ip daddr'
+  | 'ct original ip6 daddr'
   | 'ct state'
   | 'ct status'
   | 'ct direction'
@@ -72,7 +76,7 @@ export type Action =
   | { readonly do: 'verdict'; readonly of: readonly Field[]; readonly map: string }
   | { readonly do: 'set'; readonly field: 'ct mark' | 'ct original zone'; readonly of: Field; readonly map: string }
   | { readonly do: 'copy'; readonly from: 'ct mark'; readonly to: 'meta mark' }
-  | { readonly do: 'dnat' | 'snat'; readonly to: Target }
+  | { readonly do: 'dnat' | 'snat'; readonly ip: 'ip' | 'ip6'; readonly to: Target }
   /** Goes on in one of these chains. */
   | { readonly do: 'choose'; readonly among: Choice }
 
@@ -84,10 +88,10 @@ export type Target =
   | { readonly choice: Choice }
 
 export interface Choice {
-  /** random: each with equal chance. client: the value at the place of the client's address (core/routes/jhash.ts). */
-  readonly by: 'random' | 'client'
+  /** random: each with equal chance. client: the value at the place of the client's address (core/routes/client-place.ts), IPv6 or not. */
+  readonly by: 'random' | 'client' | 'client6'
   readonly values: readonly string[]
-  /** Index into `values` by place; with `client` only. */
+  /** Index into `values` by place; not with `random`. */
   readonly places?: Uint16Array | undefined
 }
 

@@ -4,6 +4,7 @@
 import type { OverlayNetwork } from '../../core/routes/overlay.ts'
 import { holderText } from '../holders.ts'
 import { type Found, isWhole, readKernel } from './found.ts'
+import { forwardIpv6 } from './ipv6.ts'
 import { cablesOf, forget, type State } from './kernel-state.ts'
 import {
   clashingRoute,
@@ -50,16 +51,18 @@ async function makeNetwork(devices: NetworkDevices, now: State): Promise<string 
 }
 
 async function makeDevices(devices: NetworkDevices, found: Found, { site, tasks }: State): Promise<string | undefined> {
-  const { network, bridge, tunnel, subnet } = devices
+  const { network, bridge, tunnel, ipv6 } = devices
   const routes = found.routes.filter(({ dev }) => dev !== bridge)
-  const clash = clashingRoute(subnet, routes)
-  if (clash !== undefined) return sentences.route(devices, clash)
+  for (const subnet of [devices.subnet, ...(ipv6 === undefined ? [] : [ipv6.subnet])]) {
+    const clash = clashingRoute(subnet, routes)
+    if (clash !== undefined) return sentences.route(devices, subnet, clash)
+  }
   const there = {
     bridge: found.links.has(bridge),
     tunnel: found.links.has(tunnel),
     cables: [...tasks.values()].flatMap((task) => cablesOf(task, network)),
   }
-  const refusal = (await batchUntilRefused('ip', makeLines(devices, site, there))) ?? refusedSetting(bridge)
+  const refusal = (await batchUntilRefused('ip', makeLines(devices, site, there))) ?? refusedSetting(devices)
   if (refusal === undefined) return undefined
   const holder = refusal.why === portTaken ? holderText('udp', '::', site.vxlanPort) : ''
   return sentences.refused(devices, refusal, { port: site.vxlanPort, holder })
@@ -79,13 +82,16 @@ export async function removeBridges(names: readonly string[], now: State): Promi
  * Loose reverse path, since replies may come back through another node. Redirects would tell tasks of a way past their node; they are sent if the bridge
  * or `all` says so, and other interfaces, which have a word of their own, keep it.
  */
-function refusedSetting(bridge: string): Refusal | undefined {
-  for (const [name, value] of [
-    [`${bridge}/rp_filter`, '2'],
-    [`${bridge}/send_redirects`, '0'],
-    ['all/send_redirects', '0'],
+function refusedSetting({ bridge, ipv6 }: NetworkDevices): Refusal | undefined {
+  if (ipv6 !== undefined && !forwardIpv6())
+    return { line: 'ipv6/conf/all/forwarding = 1', why: 'the setting cannot be written' }
+  for (const [setting, value] of [
+    [`ipv4/conf/${bridge}/rp_filter`, '2'],
+    [`ipv4/conf/${bridge}/send_redirects`, '0'],
+    ['ipv4/conf/all/send_redirects', '0'],
+    // No task is a router to its node. IPv6 redirects are not sent by a bridge that has no link-local address.
+    ...(ipv6 === undefined ? [] : ([[`ipv6/conf/${bridge}/accept_ra`, '0']] as const)),
   ] as const) {
-    const setting = `ipv4/conf/${name}`
     if (!writeSetting(setting, value)) return { line: `${setting} = ${value}`, why: 'the setting cannot be written' }
   }
   return undefined

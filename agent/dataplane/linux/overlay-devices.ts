@@ -6,7 +6,9 @@
  * br_netfilter stays on they are not (bridge-filter.ts): frames pass our table all the same, inside the bridge. See ip-link(8), bridge(8).
  */
 import type { NetworkId } from '../../../protocol/ids.ts'
+import type { Ipv6 } from '../../core/addresses/dual.ts'
 import { overlap, parseSubnet } from '../../core/addresses/ipv4.ts'
+import { overlap6, parseSubnet6 } from '../../core/addresses/ipv6.ts'
 import type { OverlayNetwork } from '../../core/routes/overlay.ts'
 import { bridgeName, tunnelName, tunnelNumber } from './names.ts'
 import type { Refusal } from './tools.ts'
@@ -47,27 +49,21 @@ export interface NetworkDevices {
   /** The near end of its tunnel. */
   readonly near: string
   readonly mtu: number
+  /** Beside IPv4. */
+  readonly ipv6: Ipv6 | undefined
   /** On the bridge once all of it is made: says what was made, so that equal text means nothing to do. */
   readonly alias: string
 }
 
 export function networkDevices(network: OverlayNetwork, site: Site): NetworkDevices {
-  const { id, name, subnet, gateway, encrypted } = network
+  const { id, name, subnet, gateway, encrypted, ipv6 } = network
   const mtu = mtuOf(network, site)
   const near = encrypted ? site.inner : site.underlay
-  const alias = `grapevine:${site.mark} ${subnet} ${gateway} ${mtu} ${site.nodeMac} ${near}:${site.vxlanPort}${site.filtered ? ' filtered' : ''}`
-  return {
-    network: id,
-    name,
-    bridge: bridgeName(id),
-    tunnel: tunnelName(id),
-    subnet,
-    gateway,
-    encrypted,
-    near,
-    mtu,
-    alias,
-  }
+  const tunnels = `${near}:${site.vxlanPort}${site.filtered ? ' filtered' : ''}`
+  const second = ipv6 === undefined ? '' : ` ${ipv6.subnet} ${ipv6.gateway}`
+  const alias = `grapevine:${site.mark} ${subnet} ${gateway} ${mtu} ${site.nodeMac} ${tunnels}${second}`
+  const [bridge, tunnel] = [bridgeName(id), tunnelName(id)]
+  return { network: id, name, bridge, tunnel, subnet, gateway, encrypted, near, mtu, ipv6, alias }
 }
 
 /**
@@ -99,7 +95,7 @@ export interface NetworkThere {
 
 /** For `ip -batch`. Makes what is not there, and so again what differs; the alias comes last. */
 export function makeLines(devices: NetworkDevices, site: Site, there: NetworkThere): readonly string[] {
-  const { network, bridge, tunnel, subnet, gateway, near, mtu } = devices
+  const { network, bridge, tunnel, subnet, gateway, near, mtu, ipv6 } = devices
   const { group, nodeMac, vxlanPort } = site
   const quiet = 'type bridge stp_state 0 forward_delay 0 mcast_snooping 0'
   const number = `id ${tunnelNumber(network)} local ${near} dstport ${vxlanPort}`
@@ -113,6 +109,10 @@ export function makeLines(devices: NetworkDevices, site: Site, there: NetworkThe
     `address flush dev ${bridge}`,
     `address add ${gateway}/32 dev ${bridge}`,
     `route replace ${subnet} dev ${bridge} scope link src ${gateway}`,
+    // Nobody else has it, so nobody is asked.
+    ...(ipv6 === undefined
+      ? []
+      : [`address add ${ipv6.gateway}/128 dev ${bridge} nodad`, `route replace ${ipv6.subnet} dev ${bridge}`]),
     ...there.cables.flatMap((cable) => portLines(cable, bridge, site)),
     `link set dev ${bridge} alias "${devices.alias}"`,
   ]
@@ -134,9 +134,16 @@ export interface HostRoute {
 
 /**
  * A route of this machine that leads to some of the same addresses. A network over it would take them away from whoever uses them now. Routes to
- * more than a /8 are default routes in parts, as VPNs set them, and stand in nobody's way.
+ * more than a /8, of IPv6 a /16, are default routes in parts, as VPNs set them, and stand in nobody's way.
  */
 export function clashingRoute(subnet: string, routes: readonly HostRoute[]): HostRoute | undefined {
+  const ours6 = parseSubnet6(subnet)
+  if (ours6 !== undefined) {
+    return routes.find(({ dst }) => {
+      const theirs = parseSubnet6(dst.includes('/') ? dst : `${dst}/128`)
+      return theirs !== undefined && theirs.bits >= 16 && overlap6(ours6, theirs)
+    })
+  }
   const ours = parseSubnet(subnet)
   return routes.find(({ dst }) => {
     const theirs = parseSubnet(dst.includes('/') ? dst : `${dst}/32`)
@@ -146,7 +153,7 @@ export function clashingRoute(subnet: string, routes: readonly HostRoute[]): Hos
 
 /** Why a network is not on this node. */
 export const sentences = {
-  route: ({ name, subnet }: NetworkDevices, { dst, dev }: HostRoute) =>
+  route: ({ name }: NetworkDevices, subnet: string, { dst, dev }: HostRoute) =>
     `Network "${name}" cannot be on this node: its subnet ${subnet} overlaps the machine's route ${dst} dev ${dev}; create it with another --subnet`,
   overlapped: ({ name, subnet }: NetworkDevices, { dst, dev }: HostRoute) =>
     `Network "${name}" is not whole on this node: the machine's route ${dst} dev ${dev} overlaps its subnet ${subnet}; remove it with: ip route delete ${dst} dev ${dev}`,

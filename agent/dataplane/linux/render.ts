@@ -6,6 +6,7 @@
  */
 import type { NodeId } from '../../../protocol/ids.ts'
 import { ingressNetwork } from '../../../protocol/model.ts'
+import { ipv6Maker } from '../../core/addresses/dual.ts'
 import {
   contains,
   isAddress,
@@ -15,7 +16,17 @@ import {
   parseSubnet,
   type Subnet,
 } from '../../core/addresses/ipv4.ts'
+import {
+  contains6,
+  isAddress6,
+  isSubnet6,
+  overlap6,
+  parseAddress6,
+  parseSubnet6,
+  type Subnet6,
+} from '../../core/addresses/ipv6.ts'
 import type { Overlay, OverlayNetwork } from '../../core/routes/overlay.ts'
+import { type Family, familiesOf, ipv4 } from './family.ts'
 import type { FirewallInput } from './firewall.ts'
 import { frame, markBase } from './frame.ts'
 import { emptyMemory, type Memory, waysOf } from './memory.ts'
@@ -29,7 +40,7 @@ export interface RenderFacts extends FirewallInput {
 }
 
 export function renderTable(facts: RenderFacts, memory: Memory = emptyMemory()): Table {
-  const { routes, underlay, self } = facts
+  const { routes, underlay, self, addresses } = facts
   const overlay: Overlay = routes.overlay ?? { networks: [], nodes: [], places: [] }
   const networks = disjoint(overlay.networks)
   const ingress = networks.some(({ id }) => id === ingressNetwork) ? bridgeName(ingressNetwork) : undefined
@@ -38,16 +49,24 @@ export function renderTable(facts: RenderFacts, memory: Memory = emptyMemory()):
   const numbers = [...encrypted].map(tunnelNumber)
   const farPorts = [...new Set([facts.encrypted.vxlanPort, ...overlay.nodes.map(({ dataPathPort }) => dataPathPort)])]
   const sealed = numbers.length === 0 ? undefined : { ...facts.encrypted, farPorts, numbers }
-  const chains = new Map(frame({ underlay, ingress, sealed }))
+  const families = familiesOf(networks)
+  const underlay6 = addresses.find(isAddress6)
+  const chains = new Map(frame({ underlay, underlay6, ingress, families, sealed }))
   const elements = Object.fromEntries(Object.keys(waySets).map((name) => [name, new Map()])) as WayElements
   for (const way of waysOf(routes, { planes: planes.set(self, 'linux'), encrypted }, memory))
     addWay(way, chains, elements)
   const sets = new Map<string, NamedSet>()
   for (const [name, shape] of Object.entries(waySets)) {
-    sets.set(name, { ...shape, interval: false, elements: elements[name as WaySet] })
+    const isCarried = families.some(({ suffix }) => suffix === '6') || !name.endsWith('6')
+    if (isCarried) sets.set(name, { ...shape, interval: false, elements: elements[name as WaySet] })
   }
   for (const [name, elements] of Object.entries(sidesOf(facts, overlay, networks))) {
     sets.set(name, { ...sideSets[name as SideSet], elements })
+  }
+  for (const family of families) {
+    const [shapes, sides] = [familySets(family), familySidesOf(family, facts, { overlay, networks })]
+    for (const name of Object.keys(shapes) as FamilySet[])
+      sets.set(`${name}${family.suffix}`, { ...shapes[name], elements: sides[name] })
   }
   return { sets, chains }
 }
@@ -66,9 +85,12 @@ type Shape = Pick<NamedSet, 'keys' | 'values'>
 
 const waySets: Readonly<Record<WaySet, Shape>> = {
   published: { keys: ['meta l4proto', 'th dport'], values: 'verdict' },
+  published6: { keys: ['meta l4proto', 'th dport'], values: 'verdict' },
   refused_ports: { keys: ['meta l4proto', 'th dport'], values: undefined },
   vips: { keys: ['iifname', 'ip daddr'], values: 'verdict' },
+  vips6: { keys: ['iifname', 'ip6 daddr'], values: 'verdict' },
   refused_vips: { keys: ['iifname', 'ip daddr'], values: undefined },
+  refused_vips6: { keys: ['iifname', 'ip6 daddr'], values: undefined },
   strangers: { keys: ['iifname', ...socket], values: ['ip daddr', 'th dport'] },
   stranger_ends: { keys: socket, values: undefined },
 }
@@ -76,15 +98,10 @@ const waySets: Readonly<Record<WaySet, Shape>> = {
 type SideSet = keyof ReturnType<typeof sidesOf>
 
 const sideSets: Readonly<Record<SideSet, Omit<NamedSet, 'elements'>>> = {
-  own: { keys: ['ip daddr'], values: undefined, interval: false },
-  members: { keys: ['ip saddr'], values: undefined, interval: false },
-  subnets: { keys: ['ip saddr'], values: undefined, interval: true },
   loopback: { keys: ['ip daddr'], values: undefined, interval: true },
   bridges: { keys: ['iifname'], values: undefined, interval: false },
   internal: { keys: ['iifname'], values: undefined, interval: false },
   same: { keys: ['iifname', 'oifname'], values: undefined, interval: false },
-  gateways: { keys: ['ip daddr'], values: undefined, interval: false },
-  hairpin: { keys: ['ip saddr', 'ip daddr'], values: ['ip saddr'], interval: false },
   resolvers: { keys: ['ip saddr', ...socket], values: undefined, interval: false },
   entries: { keys: ['ether saddr'], values: ['ct mark'], interval: false },
   /** Filled by firewall.ts with every transaction. */
@@ -92,14 +109,56 @@ const sideSets: Readonly<Record<SideSet, Omit<NamedSet, 'elements'>>> = {
   zones: { keys: ['ether saddr'], values: ['ct zone'], interval: false },
 }
 
-/** The sets that say who is who: they grow with networks, nodes and local tasks. */
-function sidesOf(
-  { addresses, underlay, local, numbers }: RenderFacts,
-  overlay: Overlay,
-  networks: readonly OverlayNetwork[],
-) {
+type FamilySet = keyof ReturnType<typeof familySidesOf>
+
+function familySets({ saddr, daddr }: Family): Readonly<Record<FamilySet, Omit<NamedSet, 'elements'>>> {
+  return {
+    own: { keys: [daddr], values: undefined, interval: false },
+    members: { keys: [saddr], values: undefined, interval: false },
+    subnets: { keys: [saddr], values: undefined, interval: true },
+    gateways: { keys: [daddr], values: undefined, interval: false },
+    hairpin: { keys: [saddr, daddr], values: [saddr], interval: false },
+  }
+}
+
+interface Known {
+  readonly overlay: Overlay
+  readonly networks: readonly OverlayNetwork[]
+}
+
+/** The sets that say whose an address is. */
+function familySidesOf(family: Family, { addresses, underlay, local }: RenderFacts, { overlay, networks }: Known) {
+  const sides = networks.flatMap((network) => family.sideOf(network) ?? [])
+  const makers = new Map(
+    networks.flatMap((network) => {
+      const side = family.sideOf(network)
+      if (side === undefined) return []
+      const own = (address: string) => (isAddress(address) ? address : undefined)
+      return [[network.id, { side, make: family === ipv4 ? own : ipv6Maker(network.subnet, side.subnet) }] as const]
+    }),
+  )
+  return {
+    own: setOf(addresses.filter(family.isAddress)),
+    members: setOf(
+      [underlay, ...addresses, ...overlay.nodes.flatMap((node) => node.addresses)].filter(family.isAddress),
+    ),
+    subnets: setOf(sides.map(({ subnet }) => subnet)),
+    gateways: setOf(sides.map(({ gateway }) => gateway)),
+    hairpin: new Map(
+      local.flatMap(({ links }) =>
+        links.flatMap(({ network, address }) => {
+          const known = makers.get(network)
+          const own = known?.make(address)
+          return known === undefined || own === undefined ? [] : [[keyOf(own, own), known.side.gateway] as const]
+        }),
+      ),
+    ),
+  }
+}
+
+/** The other sets that grow with networks, nodes and local tasks. */
+function sidesOf({ local, numbers }: RenderFacts, overlay: Overlay, networks: readonly OverlayNetwork[]) {
   const bridges = networks.map(({ id }) => ({ id, bridge: device(bridgeName(id)) }))
-  const gateways = new Map(networks.map(({ id, gateway }) => [id, gateway]))
   const links = local.flatMap(({ links, resolver }) =>
     links.filter(({ address }) => isAddress(address)).map((link) => ({ ...link, resolver })),
   )
@@ -109,20 +168,10 @@ function sidesOf(
     return number === undefined ? [] : [{ mac: nodeMac(node), number }]
   })
   return {
-    own: setOf(addresses.filter(isAddress)),
-    members: setOf([underlay, ...addresses, ...overlay.nodes.flatMap((node) => node.addresses)].filter(isAddress)),
-    subnets: setOf(networks.map(({ subnet }) => subnet)),
     loopback: setOf(['127.0.0.0/8']),
     bridges: setOf(bridges.map(({ bridge }) => bridge)),
     internal: setOf(networks.filter((network) => network.internal).map(({ id }) => device(bridgeName(id)))),
     same: setOf(bridges.filter(({ id }) => id !== ingressNetwork).map(({ bridge }) => keyOf(bridge, bridge))),
-    gateways: setOf([...gateways.values()]),
-    hairpin: new Map(
-      links.flatMap(({ network, address }) => {
-        const gateway = gateways.get(network)
-        return gateway === undefined ? [] : [[keyOf(address, address), gateway]]
-      }),
-    ),
     resolvers: setOf(
       links.flatMap(({ address, resolver: { host, port } }) => [
         keyOf(address, host, 'tcp', port),
@@ -149,5 +198,19 @@ function disjoint(networks: readonly OverlayNetwork[]): readonly OverlayNetwork[
     if (!isSubnet(network.subnet) || !isAddress(network.gateway)) continue
     if (kept.every((other) => !overlap(other.subnet, subnet))) kept.push({ network, subnet })
   }
-  return kept.map(({ network }) => network)
+  return withIpv6(kept.map(({ network }) => network))
+}
+
+/** The same of IPv6; a network whose IPv6 subnet will not do goes on without. */
+function withIpv6(networks: readonly OverlayNetwork[]): readonly OverlayNetwork[] {
+  const kept: Subnet6[] = []
+  return networks.map((network) => {
+    const { subnet: text = '', gateway = '' } = network.ipv6 ?? {}
+    const [subnet, address] = [parseSubnet6(text), parseAddress6(gateway)]
+    const isSound = subnet !== undefined && address !== undefined && isSubnet6(text) && isAddress6(gateway)
+    if (!isSound || !contains6(subnet, address) || kept.some((other) => overlap6(other, subnet)))
+      return { ...network, ipv6: undefined }
+    kept.push(subnet)
+    return network
+  })
 }

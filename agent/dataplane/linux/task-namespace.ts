@@ -10,12 +10,15 @@ import { ingressNetwork } from '../../../protocol/model.ts'
 import type { TaskLinks } from './devices.ts'
 import { cableName, namespaceName, taskMac } from './names.ts'
 import { type NetworkDevices, portLines, type Site } from './overlay-devices.ts'
+import type { Batched } from './tools.ts'
 
 /** A link of a task, with what its network is on this node. */
 export interface Cable {
   readonly task: TaskId
   readonly network: NetworkId
   readonly address: string
+  /** Where the network has IPv6 on this node. */
+  readonly address6?: string
   readonly devices: NetworkDevices
   readonly internal: boolean
 }
@@ -77,14 +80,17 @@ function cableLines(cables: readonly Cable[], namespace: string, there: TaskTher
   })
 }
 
-function lastLines({ task, network, address, devices }: Cable, alias: string): readonly string[] {
+function lastLines({ task, network, address, address6, devices }: Cable, alias: string): readonly string[] {
+  const addresses = address6 === undefined ? [address] : [address, address6]
   return [
-    `neighbour replace ${address} lladdr ${taskMac(task, network)} dev ${devices.bridge} nud permanent`,
+    ...addresses.map(
+      (one) => `neighbour replace ${one} lladdr ${taskMac(task, network)} dev ${devices.bridge} nud permanent`,
+    ),
     `link set dev ${cableName(task, network)} alias "${alias}"`,
   ]
 }
 
-function batch(tool: 'ip' | 'bridge', lines: readonly string[]): readonly string[] {
+function batch(tool: Batched, lines: readonly string[]): readonly string[] {
   return [`${tool} -batch - <<'END'`, ...lines, 'END']
 }
 
@@ -94,6 +100,7 @@ function insideScript(cables: readonly Cable[], resolver: TaskLinks['resolver'],
     'set -e',
     ...settings.map(([name, value]) => `echo ${value} >/proc/sys/net/${name}`),
     ...batch('ip', addressLines(cables, site)),
+    ...inIpv6(cables, site),
     "nft -f - <<'END'",
     resolverTable(resolver),
     'END',
@@ -109,10 +116,7 @@ const settings = [
 ] as const
 
 function addressLines(cables: readonly Cable[], site: Site): readonly string[] {
-  // By ingress where the task is on it: a program that answers datagrams from any of its addresses takes that of the way to who asked, and clients of
-  // published ports are out there.
-  const wayOut =
-    cables.find(({ network }) => network === ingressNetwork) ?? cables.find(({ internal }) => !internal) ?? cables[0]
+  const wayOut = wayOutOf(cables)
   return [
     'link set dev lo up',
     'rule flush',
@@ -134,6 +138,48 @@ function addressLines(cables: readonly Cable[], site: Site): readonly string[] {
       ]
     }),
   ]
+}
+
+/** The same of IPv6, for the cables that have it. Only their nodes are routers to tasks, so no other's word is taken. */
+function inIpv6(cables: readonly Cable[], site: Site): readonly string[] {
+  const own = cables.flatMap((cable, index) => {
+    const { address6: address, devices, internal, network } = cable
+    return address === undefined || devices.ipv6 === undefined
+      ? []
+      : [{ address, ...devices.ipv6, internal, network, device: `eth${index}`, table: firstTable + index }]
+  })
+  if (own.length === 0) return []
+  const wayOut = wayOutOf(own)
+  return [
+    ...own.map(({ device }) => `echo 0 >/proc/sys/net/ipv6/conf/${device}/accept_ra`),
+    ...batch('ip -6', [
+      'rule flush',
+      'rule add priority 32766 table main',
+      ...own.flatMap((cable) => {
+        const { address, subnet, gateway, device, table } = cable
+        const byGateway = `via ${gateway} dev ${device} src ${address}`
+        return [
+          `address replace ${address}/128 dev ${device} nodad`,
+          `neighbour replace ${gateway} lladdr ${site.nodeMac} dev ${device} nud permanent`,
+          `route replace ${gateway} dev ${device} src ${address}`,
+          `route replace ${subnet} ${byGateway}`,
+          `route replace default ${byGateway} onlink table ${table}`,
+          `rule add priority ${table} from ${address} table ${table}`,
+          ...(cable === wayOut ? [`route replace default ${byGateway}`] : []),
+        ]
+      }),
+    ]),
+  ]
+}
+
+/**
+ * By ingress where the task is on it: a program that answers datagrams from any of its addresses takes that of the way to who asked, and clients of
+ * published ports are out there.
+ */
+function wayOutOf<C extends Pick<Cable, 'network' | 'internal'>>(cables: readonly C[]): C | undefined {
+  return (
+    cables.find(({ network }) => network === ingressNetwork) ?? cables.find(({ internal }) => !internal) ?? cables[0]
+  )
 }
 
 /** Routing tables inside a namespace are its own; any number does that is none of the kernel's (253-255). */

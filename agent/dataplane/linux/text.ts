@@ -137,7 +137,7 @@ function sayAction(action: Action): string {
       return `${action.to} set ${action.from}`
     case 'dnat':
     case 'snat':
-      return `${action.do} ip to ${sayTarget(action.to)}`
+      return `${action.do} ${action.ip} to ${sayTarget(action.to)}`
     case 'choose':
       return sayChoice(action.among, 'vmap')
   }
@@ -145,11 +145,17 @@ function sayAction(action: Action): string {
 
 function sayTarget(target: Target): string {
   // Beside a plain address a port follows a colon; in maps both are joined by a dot.
-  if ('value' in target) return target.value.replace(' . ', ':')
+  if ('value' in target) return sayEnd(target.value)
   if ('choice' in target) return sayChoice(target.choice, 'map')
   if ('map' in target) return `${sayFields(target.of)} map @${target.map}`
   const elements = [...target.elements].map(([key, value]) => sayElement(key, value))
   return `${sayFields(target.of)} map { ${elements.join(', ')} }`
+}
+
+function sayEnd(value: string): string {
+  const [address = '', port] = value.split(' . ')
+  if (port === undefined) return address
+  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
 }
 
 function sayChoice({ by, values, places }: Choice, word: 'map' | 'vmap'): string {
@@ -157,7 +163,7 @@ function sayChoice({ by, values, places }: Choice, word: 'map' | 'vmap'): string
     return `numgen random mod ${values.length} ${word} { ${values.map((value, index) => `${index} : ${value}`).join(', ')} }`
   }
   const elements = Array.from(places, (index, place) => `${place} : ${values[index]}`)
-  return `jhash ip saddr mod ${places.length} seed ${hex(clientSeed)} ${word} { ${elements.join(', ')} }`
+  return `jhash ${by === 'client' ? 'ip' : 'ip6'} saddr mod ${places.length} seed ${hex(clientSeed)} ${word} { ${elements.join(', ')} }`
 }
 
 function sayFields(fields: readonly Field[]): string {

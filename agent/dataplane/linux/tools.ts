@@ -25,19 +25,23 @@ export interface Refusal {
 }
 
 /** Does all lines in order, or up to the first that is refused. */
-export async function batchUntilRefused(tool: 'ip' | 'bridge', lines: readonly string[]): Promise<Refusal | undefined> {
+export async function batchUntilRefused(tool: Batched, lines: readonly string[]): Promise<Refusal | undefined> {
   const [refusal] = await batch(tool, [], lines)
   return refusal
 }
 
 /** Does all lines, whatever becomes of each. */
-export async function batchAll(tool: 'ip' | 'bridge', lines: readonly string[]): Promise<readonly Refusal[]> {
+export async function batchAll(tool: Batched, lines: readonly string[]): Promise<readonly Refusal[]> {
   return await batch(tool, ['-force'], lines)
 }
 
-async function batch(tool: 'ip' | 'bridge', flags: readonly string[], lines: readonly string[]) {
+/** `ip -6` for lines that do not show by an address that they are of IPv6. */
+export type Batched = 'ip' | 'ip -6' | 'bridge'
+
+async function batch(batched: Batched, flags: readonly string[], lines: readonly string[]) {
   if (lines.length === 0) return []
-  const { failed, err } = await runTool(tool, [...flags, '-batch', '-'], `${lines.join('\n')}\n`)
+  const [tool, ...family] = batched === 'ip -6' ? (['ip', '-6'] as const) : ([batched] as const)
+  const { failed, err } = await runTool(tool, [...family, ...flags, '-batch', '-'], `${lines.join('\n')}\n`)
   if (failed === undefined) return []
   const refusals: Refusal[] = []
   let why = ''

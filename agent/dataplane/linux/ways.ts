@@ -1,8 +1,9 @@
 /**
  * The part of the table that grows with services: a chain for each published port and each VIP, and the elements that lead there.
  *
- * Backends are settled by the rules of core/routes/pick.ts. What comes from other nodes is checked here before it becomes text for nft: an endpoint
- * without an IPv4 address and real ports, and a task or service whose id is no word, is left out: nft runs as root, and one word that it does not take
+ * Backends are settled by the rules of core/routes/pick.ts; for IPv6 among those that serve at an IPv6 address, on linux nodes. A published port that none
+ * of them serves is left to the listener at the IPv6 address. What comes from other nodes is checked here before it becomes text for nft: an endpoint
+ * without an address and real ports, and a task or service whose id is no word, is left out: nft runs as root, and one word that it does not take
  * would cost the whole table.
  */
 import type { NodeId } from '../../../protocol/ids.ts'
@@ -10,10 +11,20 @@ import { isAddress } from '../../core/addresses/ipv4.ts'
 import { maglevTable } from '../../core/routes/maglev.ts'
 import { settled } from '../../core/routes/pick.ts'
 import type { Backend, ForwardOptions, PublishedRoute, ServiceRoute, TaskRoute } from '../../core/routes/types.ts'
+import { type Family, ipv4, ipv6 } from './family.ts'
 import { type Action, type Chain, type Choice, device, keyOf, type Target } from './model.ts'
 import { bridgeName } from './names.ts'
 
-export type WaySet = 'published' | 'refused_ports' | 'vips' | 'refused_vips' | 'strangers' | 'stranger_ends'
+export type WaySet =
+  | 'published'
+  | 'published6'
+  | 'refused_ports'
+  | 'vips'
+  | 'vips6'
+  | 'refused_vips'
+  | 'refused_vips6'
+  | 'strangers'
+  | 'stranger_ends'
 
 /** What one route adds to the table. */
 export interface Way {
@@ -34,21 +45,29 @@ export interface Ground {
 const nowhere: Way = { chains: [], elements: [] }
 
 export function publishedWay(route: PublishedRoute, planeOf: PlaneOf): Way {
-  const { protocol, port, target, options } = route
   // The kernel cannot write the header: such a port is left to its listener in this process.
-  if (options.proxyProtocol) return nowhere
-  const key = keyOf(protocol, port)
-  const ends = usable(route.backends, planeOf).flatMap((backend) => {
+  if (route.options.proxyProtocol) return nowhere
+  const way = publishedIn(ipv4, route, planeOf)
+  const key = keyOf(route.protocol, route.port)
+  // Whoever serves at an IPv6 address serves at the IPv4 one too.
+  if (way === undefined) return { chains: [], elements: [['refused_ports', key, '']] }
+  return joined([way, publishedIn(ipv6, route, planeOf) ?? nowhere])
+}
+
+/** Undefined without anybody who serves. */
+function publishedIn(family: Family, route: PublishedRoute, planeOf: PlaneOf): Way | undefined {
+  const { protocol, port, target, options } = route
+  const ends = usable(family, route.backends, planeOf).flatMap(({ backend, host }) => {
     const actual = actualPort(backend, protocol, target)
-    return actual === undefined ? [] : [{ name: backend.task, value: keyOf(backend.host, actual), backend, actual }]
+    return actual === undefined ? [] : [{ name: backend.task, value: keyOf(host, actual), backend, actual }]
   })
-  if (ends.length === 0) return { chains: [], elements: [['refused_ports', key, '']] }
-  const name = `p_${protocol}_${port}`
-  const action: Action = { do: 'dnat', to: among(ends, options) }
+  if (ends.length === 0) return undefined
+  const name = `p${family.suffix}_${protocol}_${port}`
+  const action: Action = { do: 'dnat', ip: family.word, to: among(family, ends, options) }
   return {
     chains: [[name, { hook: undefined, rules: [{ when: [{ field: 'meta l4proto', is: [protocol] }], action }] }]],
     elements: [
-      ['published', key, `goto ${name}`],
+      [`published${family.suffix}`, keyOf(protocol, port), `goto ${name}`],
       ...ends
         .filter(({ backend }) => planeOf(backend.node) === 'userspace')
         .map(({ backend, actual }) => endElement(backend, protocol, actual)),
@@ -56,22 +75,32 @@ export function publishedWay(route: PublishedRoute, planeOf: PlaneOf): Way {
   }
 }
 
-export function serviceWay(route: ServiceRoute, { planeOf, isEncrypted }: Ground): Way {
-  const { vip, network, service, options } = route
-  if (vip === undefined || !isAddress(vip) || !isWord(service)) return nowhere
+export function serviceWay(route: ServiceRoute, ground: Ground): Way {
+  return joined([serviceIn(ipv4, route, ground), serviceIn(ipv6, route, ground)])
+}
+
+function serviceIn(family: Family, route: ServiceRoute, { planeOf, isEncrypted }: Ground): Way {
+  const { network, service, options } = route
+  const { suffix, word } = family
+  const vip = suffix === '6' ? route.vip6 : route.vip
+  if (vip === undefined || !family.isAddress(vip) || !isWord(service)) return nowhere
   const key = keyOf(device(bridgeName(network)), vip)
   const reachable = route.backends.filter(({ node }) => !isEncrypted || planeOf(node) === 'linux')
-  const backends = usable(reachable, planeOf)
-  if (backends.length === 0) return { chains: [], elements: [['refused_vips', key, '']] }
-  const name = `v_${service}_${bridgeName(network)}`
-  if (backends.some(({ node }) => planeOf(node) === 'userspace'))
-    return mixedWay(route, { key, name, backends, planeOf })
-  const ends = backends.map((backend) => ({ name: backend.task, value: backend.host }))
-  const action: Action = { do: 'dnat', to: among(ends, options) }
+  const backends = usable(family, reachable, planeOf)
+  if (backends.length === 0) return { chains: [], elements: [[`refused_vips${suffix}`, key, '']] }
+  const name = `v${suffix}_${service}_${bridgeName(network)}`
+  if (backends.some(({ backend }) => planeOf(backend.node) === 'userspace'))
+    return mixedWay(route, { key, name, backends: backends.map(({ backend }) => backend), planeOf })
+  const ends = backends.map(({ backend, host }) => ({ name: backend.task, value: host }))
+  const action: Action = { do: 'dnat', ip: word, to: among(family, ends, options) }
   return {
     chains: [[name, { hook: undefined, rules: [{ when: [], action }] }]],
-    elements: [['vips', key, `goto ${name}`]],
+    elements: [[`vips${suffix}`, key, `goto ${name}`]],
   }
+}
+
+function joined(ways: readonly Way[]): Way {
+  return { chains: ways.flatMap(({ chains }) => chains), elements: ways.flatMap(({ elements }) => elements) }
 }
 
 interface MixedFacts {
@@ -81,7 +110,7 @@ interface MixedFacts {
   readonly planeOf: PlaneOf
 }
 
-/** With a chain for each backend, since some of them translate ports. */
+/** With a chain for each backend, since some of them translate ports. IPv4 alone: no IPv6 address leads to a userspace node. */
 function mixedWay({ network, options }: ServiceRoute, { key, name, backends, planeOf }: MixedFacts): Way {
   const chains: (readonly [string, Chain])[] = []
   // A stranger serves only the ports that it declared: what finds none is refused.
@@ -103,10 +132,13 @@ function mixedWay({ network, options }: ServiceRoute, { key, name, backends, pla
       elements.push(...ports.map(({ protocol, actual }) => endElement(backend, protocol, actual)))
     }
     const leadsNowhere = 'elements' in to && to.elements.size === 0
-    chains.push([chain, { hook: undefined, rules: leadsNowhere ? [] : [{ when: [], action: { do: 'dnat', to } }] }])
+    chains.push([
+      chain,
+      { hook: undefined, rules: leadsNowhere ? [] : [{ when: [], action: { do: 'dnat', ip: 'ip', to } }] },
+    ])
     return { name: backend.task, value: `goto ${chain}` }
   })
-  const action: Action = { do: 'choose', among: choice(ends, options) }
+  const action: Action = { do: 'choose', among: choice(ipv4, ends, options) }
   return { chains: [[name, { hook: undefined, rules: [{ when: [], action }] }], ...chains], elements }
 }
 
@@ -131,21 +163,26 @@ interface End {
   readonly value: string
 }
 
-function among(ends: readonly End[], options: ForwardOptions): Target {
-  return ends.length === 1 ? { value: ends[0]!.value } : { choice: choice(ends, options) }
+function among(family: Family, ends: readonly End[], options: ForwardOptions): Target {
+  return ends.length === 1 ? { value: ends[0]!.value } : { choice: choice(family, ends, options) }
 }
 
-function choice(ends: readonly End[], { affinity }: ForwardOptions): Choice {
+function choice({ suffix }: Family, ends: readonly End[], { affinity }: ForwardOptions): Choice {
   if (affinity === 'none' || ends.length === 1) return { by: 'random', values: ends.map(({ value }) => value) }
   const byName = new Map(ends.map(({ name, value }) => [name, value]))
   const { names, places } = maglevTable([...byName.keys()])
-  return { by: 'client', values: names.map((name) => byName.get(name)!), places }
+  return { by: `client${suffix}`, values: names.map((name) => byName.get(name)!), places }
 }
 
-function usable(backends: readonly Backend[], planeOf: PlaneOf): readonly Backend[] {
-  return settled(
-    backends.filter(({ task, node, host }) => planeOf(node) !== undefined && isAddress(host) && isWord(task)),
-  )
+interface Usable {
+  readonly backend: Backend
+  readonly host: string
+}
+
+function usable({ hostOf, isAddress }: Family, backends: readonly Backend[], planeOf: PlaneOf): readonly Usable[] {
+  const isKnown = ({ task, node }: Backend) => planeOf(node) !== undefined && isWord(task)
+  const known = backends.filter((backend) => isKnown(backend) && isAddress(hostOf(backend) ?? ''))
+  return settled(known).map((backend) => ({ backend, host: hostOf(backend) ?? '' }))
 }
 
 function endElement({ host }: Backend, protocol: string, actual: number): readonly [WaySet, string, string] {

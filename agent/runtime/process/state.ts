@@ -163,6 +163,7 @@ const keptSchema = z.object({
     stopGraceMs: z.number(),
     attachment: z.looseObject({
       host: z.string(),
+      listen: orUndefined(z.string()),
       ports: z.array(z.object({ protocol: z.enum(['tcp', 'udp', 'sctp']), target: z.number(), actual: z.number() })),
       resolver: orUndefined(z.string()),
       hostsFile: orUndefined(z.string()),

@@ -76,6 +76,10 @@ describe('nodes', () => {
 describe('networks', () => {
   const withMtu = (mtu: string) => ({ Name: 'x', Options: { 'com.docker.network.driver.mtu': mtu } })
   const withConfig = (config: object) => ({ Name: 'x', IPAM: { Config: [{ Subnet: '10.9.0.0/24', ...config }] } })
+  const dual = (...configs: readonly object[]) => ({
+    ...{ Name: 'x', EnableIPv6: true },
+    IPAM: { Config: [{ Subnet: '10.9.0.0/24' }, ...configs] },
+  })
   const create = (body: object) => api.post('/networks/create', { Driver: 'overlay', ...body })
 
   test('takes the subnet asked for, and its first address as gateway', async () => {
@@ -87,7 +91,6 @@ describe('networks', () => {
     ['a predefined name', { Name: 'bridge' }, 403, /not permitted on predefined bridge network/],
     ['another driver', { Name: 'x', Driver: 'bridge' }, 501, /network driver "bridge"/],
     ['a local network', { Name: 'x', Scope: 'local' }, 501, /networks of one machine/],
-    ['IPv6', { Name: 'x', EnableIPv6: true }, 501, /IPv6/],
     ['a second ingress', { Name: 'x', Ingress: true }, 501, /another ingress/],
     ['a driver option', { Name: 'x', Options: { dsr: '' } }, 501, /network option "dsr"/],
     [
@@ -132,7 +135,28 @@ describe('networks', () => {
       /\(a:10.9.0.1\): Address already in use/,
     ],
     ['the network address as gateway', withConfig({ Gateway: '10.9.0.0' }), 400, /no matching subnet for gateway/],
-    ['an IPv6 subnet', withConfig({ Subnet: 'fd00::/64' }), 501, /IPv6 subnets/],
+    ['an IPv6 subnet alone', withConfig({ Subnet: 'fd00::/64' }), 400, /fd00::\/64: IPv6 is not enabled/],
+    ['a second IPv6 subnet', dual({ Subnet: 'fd00::/64' }, { Subnet: 'fd01::/64' }), 501, /one subnet of a kind/],
+    ['IPv6 host bits', dual({ Subnet: 'fd00::1/64' }), 400, /it should be fd00::\/64/],
+    ['an IPv6 subnet that is none', dual({ Subnet: 'fd00::x/64' }), 400, /invalid CIDR/],
+    ['link-local addresses', dual({ Subnet: 'fe80::/64' }), 400, /neither of global/],
+    ['a wide IPv6 subnet', dual({ Subnet: 'fd00::/15' }), 400, /must be \/16 or longer/],
+    ['an IPv6 subnet without room', dual({ Subnet: 'fd00::/121' }), 400, /the prefix must be at most \/120/],
+    ['an IPv6 range', dual({ Subnet: 'fd00::/64', IPRange: 'fd00::/80' }), 501, /ip-range of IPv6/],
+    [
+      'an IPv6 gateway outside',
+      dual({ Subnet: 'fd00::/64', Gateway: 'fd01::1' }),
+      400,
+      /no matching subnet for gateway/,
+    ],
+    ['the address of all routers', dual({ Subnet: 'fd00::/64', Gateway: 'fd00::' }), 400, /no matching subnet/],
+    [
+      'the IPv6 gateway as spare',
+      dual({ Subnet: 'fd00::/64', AuxiliaryAddresses: { a: 'fd00::0:1' } }),
+      409,
+      /\(a:fd00::1\): Address already in use/,
+    ],
+    ['an MTU too small for IPv6', { ...withMtu('1200'), EnableIPv6: true }, 501, /driver.mtu/],
     ['an option with an unknown value', { Name: 'x', Options: { encrypted: 'no' } }, 400, /invalid value "no"/],
     ['host bits', { Name: 'x', IPAM: { Config: [{ Subnet: '10.9.0.7/24' }] } }, 400, /it should be 10.9.0.0\/24/],
     ['no subnet', { Name: 'x', IPAM: { Config: [{ Subnet: 'ten' }] } }, 400, /invalid CIDR/],
@@ -149,6 +173,38 @@ describe('networks', () => {
   ])('refuses %s', async (_what, body, status, sentence) => {
     const answer = await create(body)
     expect([answer.status, answer.body.message]).toEqual([status, expect.stringMatching(sentence)])
+  })
+
+  test('gives a network with IPv6 two subnets, those asked for or chosen, and says where it will have none', async () => {
+    const asked = { Subnet: 'fd00:9::/64', Gateway: 'fd00:9::99', AuxiliaryAddresses: { printer: 'fd00:9::7' } }
+    const made = await create({ ...dual(asked), Name: 'given' })
+    expect([made.status, made.body.Warning]).toEqual([
+      201,
+      'tasks on node n1 and 2 more will have no IPv6: that is for the linux data plane',
+    ])
+    const given = (await api.get('/networks/given')).body
+    expect([given.EnableIPv6, given.IPAM.Config]).toEqual([
+      true,
+      [{ Subnet: '10.9.0.0/24', Gateway: '10.9.0.1' }, asked],
+    ])
+    await create({ Name: 'chosen', EnableIPv6: true })
+    const [, second] = (await api.get('/networks/chosen')).body.IPAM.Config
+    expect(second.Subnet).toMatch(/^fd.*\/64$/)
+    await create({ Name: 'plain' })
+    expect((await api.get('/networks/plain')).body.EnableIPv6).toBe(false)
+    const joining = { TaskTemplate: { ContainerSpec: { Image: 'node' }, Networks: [{ Target: 'given' }] } }
+    await api.post('/services/create', spec('web', joining))
+    const { VirtualIPs: vips } = (await api.get('/services/web')).body.Endpoint
+    expect(vips.map(({ Addr }: { Addr: string }) => Addr)).toEqual([
+      expect.stringMatching(/^10\.9\.0\.\d+\/24$/),
+      expect.stringMatching(/^fd00:9::[0-9a-f]+\/64$/),
+    ])
+    const again = await create({
+      ...dual({ Subnet: 'fd00:9::/48' }),
+      Name: 'again',
+      IPAM: { Config: [{ Subnet: 'fd00:9::/48' }] },
+    })
+    expect([again.status, again.body.fix ?? again.body.message]).toEqual([403, expect.stringMatching(/given|overlaps/)])
   })
 
   test('keeps a range and spare addresses, and gives VIPs from the range alone', async () => {
@@ -258,7 +314,8 @@ describe('networks', () => {
     const value = { ...back.value, spec: { Name: 'ingress', Ingress: true } }
     api.fake.view.networks.set('ingress', { ...back, id: 'ingress', value })
     expect((await api.post('/services/create', spec('web', joining))).body.message).toBe(sentence)
-    expect((await api.get('/networks/ingress')).body.IPAM.Config).toHaveLength(1)
+    // It has IPv6 addresses without a word of them in its record.
+    expect((await api.get('/networks/ingress')).body.IPAM.Config).toHaveLength(2)
     expect((await api.get('/networks')).body).toHaveLength(2)
   })
 

@@ -303,6 +303,22 @@ describe('networks and nodes', () => {
     })
   })
 
+  test('network create sorts subnets, gateways and spare addresses by their kind, in whatever order they are given', async () => {
+    const { body } = await written(
+      ...['network', 'create', '--ipv6', '--subnet', 'fd07::/64', '--subnet', '10.7.0.0/16', '--gateway', '10.7.0.9'],
+      ...['--aux-address', 'printer=fd07::9', '--gateway', 'fd07::1:1', 'dual'],
+    )
+    expect(body).toMatchObject({
+      EnableIPv6: true,
+      IPAM: {
+        Config: [
+          { Subnet: 'fd07::/64', Gateway: 'fd07::1:1', AuxiliaryAddresses: { printer: 'fd07::9' } },
+          { Subnet: '10.7.0.0/16', Gateway: '10.7.0.9' },
+        ],
+      },
+    })
+  })
+
   test('node update keeps what it does not name', async () => {
     const { body } = await written('node', 'update', '--availability', 'drain', '--label-add', 'zone=a', 'self')
     expect(body).toEqual({ Availability: 'drain', Role: 'manager', Labels: { zone: 'a' } })

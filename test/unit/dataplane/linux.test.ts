@@ -107,6 +107,7 @@ beforeEach(() => {
     devices,
     firewall,
     forwarding,
+    listensIpv6: async () => true,
     underWay: () => underWay,
     clear: async () => void made.clear(),
     takenPorts: () => new Set(),

@@ -8,7 +8,7 @@ const dns = published([backend('t1', 'n2', '10.255.0.4', { ports })], { protocol
 const vip = service([backend('t2', 'n2', '10.0.1.22', { ports })])
 
 function forgotten(table: ReturnType<typeof routes>, lines: readonly string[]): readonly string[] {
-  const current = currentBackends(table, ['10.77.0.1'])
+  const current = currentBackends(table, ['10.77.0.1', 'fd77::1'])
   return outdated(
     lines.flatMap((line) => readTracked(line) ?? []),
     current,
@@ -65,4 +65,25 @@ test('the entries of other programs, of tunnels and of this machine itself stay'
     'tcp      6 119 TIME_WAIT src=10.0.1.30 dst=10.0.1.10 sport=1 dport=53 src=10.0.1.23 dst=10.0.1.30 sport=53 dport=1',
   ]
   expect(forgotten(routes({ published: [dns], services: [vip] }), others)).toEqual([])
+})
+
+test('IPv6 entries go by the same rule, and those that a listener serves at an IPv6 address stay', () => {
+  const dual = published([backend('t1', 'n2', '10.255.0.4', { ports, host6: 'fdff::4' })], {
+    ...{ protocol: 'udp', port: 5300, target: 53 },
+  })
+  const web = service([backend('t2', 'n2', '10.0.1.22', { ports, host6: 'fd01::16' })], { vip6: 'fd01::a' })
+  const lines = [
+    entry('2001:db8::7', 'fd77::1', 5300, 'fdff::4', 53),
+    entry('2001:db8::7', 'fd77::1', 5300, 'fdff::5', 53),
+    entry('fd01::1e', 'fd01::a', 53, 'fd01::16', 53),
+    entry('fd01::1e', 'fd01::a', 53, 'fd01::17', 53),
+    entry('fd01::1e', '2001:db8::53', 53, '2001:db8::53', 53),
+  ]
+  expect(forgotten(routes({ published: [dual], services: [web] }), lines)).toEqual([
+    'fd77::1:5300 by fdff::5',
+    'fd01::a:53 by fd01::17',
+  ])
+  const served = [entry('2001:db8::7', 'fd77::1', 5300, 'fd77::1', 5300)]
+  expect(forgotten(routes({ published: [dns] }), served)).toEqual([])
+  expect(forgotten(routes({ published: [dual] }), served)).toHaveLength(1)
 })

@@ -1,6 +1,7 @@
 // Traces packets through a table of the data model as the kernel would: hooks in their order, connection tracking with zones and address translation,
 // routing. Every rule that takes effect is noted as `chain verdict`, in the words of `nft monitor trace`, so that test/e2e compares it with the kernel.
 import { parseAddress, parseSubnet } from '../../../agent/core/addresses/ipv4.ts'
+import { contains6, parseAddress6, parseSubnet6 } from '../../../agent/core/addresses/ipv6.ts'
 import { clientPlace } from '../../../agent/core/routes/client-place.ts'
 import type {
   Action,
@@ -45,8 +46,8 @@ export interface Surroundings {
   route(packet: Packet, mark: number): string
   /** Index of what `numgen random mod n` chooses. */
   random(n: number): number
-  /** What masquerade takes as the source on a device. */
-  addressOf(oif: string): string
+  /** What masquerade takes as the source on a device, of the kind of the packet's own. */
+  addressOf(oif: string, source: string): string
 }
 
 interface Tuple {
@@ -270,7 +271,7 @@ export class Tracer {
         note('continue')
         return 'continue'
       case 'masquerade':
-        this.aim(passage, { source: this.around.addressOf(passage.oif) })
+        this.aim(passage, { source: this.around.addressOf(passage.oif, passage.packet.source) })
         note('accept')
         return 'accept'
       case 'dnat':
@@ -303,7 +304,7 @@ export class Tracer {
     if ('value' in target) return target.value
     if ('choice' in target) return this.chosen(target.choice, passage)
     if ('map' in target) return this.element(target.map, target.of, passage)
-    return target.elements.get(keyIn(target.of, passage))
+    return target.elements.get(keyIn(target.of, passage) ?? '')
   }
 
   private chosen({ by, values, places }: Choice, { packet }: Passage): string {
@@ -316,6 +317,7 @@ export class Tracer {
       const { protocol, dport, vni = -1 } = passage.packet
       return protocol === 'udp' && condition.vxlan.includes(dport) && condition.numbers.includes(vni)
     }
+    if ('fields' in condition && keyIn(condition.fields, passage) === undefined) return false
     if ('tcp' in condition) return passage.packet.protocol === 'tcp'
     if ('mask' in condition) return (passage.connection!.mark & condition.mask) >>> 0 === condition.value >>> 0
     const met =
@@ -329,25 +331,35 @@ export class Tracer {
     const set = this.table.sets.get(name)
     if (set === undefined) throw new Error(`there is no set ${name}`)
     const key = keyIn(fields, passage)
+    if (key === undefined) return undefined
     return set.interval ? inInterval(set, key) : set.elements.get(key)
   }
 }
 
 function inInterval({ elements }: NamedSet, key: string): string | undefined {
-  const address = parseAddress(key)!
+  const address = parseAddress(key)
   for (const [text, value] of elements) {
+    if (address === undefined) {
+      if (contains6(parseSubnet6(text)!, parseAddress6(key)!)) return value
+      continue
+    }
     const { base, size } = parseSubnet(text)!
     if (address >= base && address < base + size) return value
   }
   return undefined
 }
 
-function keyIn(fields: readonly Field[], passage: Passage): string {
+/** Undefined where a field is of the other family than the packet: such a rule is nothing to it. */
+function keyIn(fields: readonly Field[], passage: Passage): string | undefined {
+  const ofIpv6 = passage.packet.source.includes(':')
+  if (fields.some((field) => /\bip6? /.test(field) && field.includes('ip6 ') !== ofIpv6)) return undefined
   return fields.map((field) => read(field, passage)).join(' . ')
 }
 
 function read(field: Field, { packet, oif, state, direction, connection }: Passage): string {
   switch (field) {
+    case 'meta nfproto':
+      return packet.source.includes(':') ? 'ipv6' : 'ipv4'
     case 'iifname':
       return `"${packet.iif}"`
     case 'oifname':
@@ -355,8 +367,10 @@ function read(field: Field, { packet, oif, state, direction, connection }: Passa
     case 'ether saddr':
       return packet.ether
     case 'ip saddr':
+    case 'ip6 saddr':
       return packet.source
     case 'ip daddr':
+    case 'ip6 daddr':
       return packet.destination
     case 'meta l4proto':
       return packet.protocol
@@ -369,6 +383,7 @@ function read(field: Field, { packet, oif, state, direction, connection }: Passa
     case 'ct status':
       return connection?.dnat === true ? 'dnat' : ''
     case 'ct original ip daddr':
+    case 'ct original ip6 daddr':
       return connection?.original.destination ?? ''
     default:
       throw new Error(`no rule reads ${field} of a packet`)

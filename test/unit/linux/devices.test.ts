@@ -121,7 +121,7 @@ describe('entries', () => {
     resolver: { host: '10.0.9.1', port: 30_001 },
   }
 
-  const here = { bridges: new Set([bridgeName('net')]), vxlanPort: 4789 }
+  const here = { bridges: new Set([bridgeName('net')]), networks: new Map(), vxlanPort: 4789 }
 
   test('a node whose tunnels have a port of their own is reached at it', () => {
     const nodes = overlay.nodes.map((node) => ({ ...node, dataPathPort: 4790 }))
@@ -153,9 +153,17 @@ describe('entries', () => {
     const nodes = ['n2', 'n4'].map((node) => ({ ...overlay.nodes[0]!, node }))
     const keyed = nodes.map((node) => (node.node === 'n2' ? { ...node, wireguard: { key: 'a', port: 51_820 } } : node))
     const sealed = { ...overlay, networks: [{ ...network, encrypted: true }], nodes: keyed }
-    const here = { self: 'n1', tasks: [], bridges: new Set([bridgeName('net')]), vxlanPort: 4_790 }
-    const want = forwardingOf(sealed, here)
+    const want = forwardingOf(sealed, { self: 'n1', tasks: [], ...here, vxlanPort: 4_790 })
     expect([...want.ports]).toEqual([[`${tunnelName('net')} ${nodeMac('n2')}`, `${innerAddress('n2')} port 4789`]])
+  })
+
+  test('with IPv6 each address has its second beside it', () => {
+    const dual = networkDevices({ ...network, ipv6: { subnet: 'fd09::/64', gateway: 'fd09::1' } }, site)
+    const at = { ...here, networks: new Map([['net', dual]]) }
+    const { neighbours } = forwardingOf(overlay, { self: 'n1', tasks: [local], ...at })
+    expect([...neighbours.keys()].map((key) => key.split(' ')[1])).toEqual([
+      ...['10.0.9.12', 'fd09::c', '10.0.9.11', 'fd09::b'],
+    ])
   })
 
   test('one place that moves among five thousand is one line', () => {
@@ -182,6 +190,13 @@ describe('networks', () => {
     ['10.0.9.0/24', '10.0.8.0/24', false],
     ['10.0.9.0/24', 'default', false],
     ['10.0.9.0/24', '0.0.0.0/1', false],
+    ['10.0.9.0/24', 'fd09::/64', false],
+    ['fd09::/64', 'fd09::/80', true],
+    ['fd09::/64', 'fd09::/32', true],
+    ['fd09::/64', 'fd09::7', true],
+    ['fd09::/64', 'fd0a::/64', false],
+    ['fd09::/64', 'default', false],
+    ['fd09::/64', 'fc00::/7', false],
   ])('%s and the route %s: clash %s', (subnet, dst, clash) => {
     expect(clashingRoute(subnet, [{ dst, dev: 'eth0' }]) !== undefined).toBe(clash)
   })
@@ -212,8 +227,10 @@ describe('networks', () => {
       networkDevices(network, { ...site, pathMtu: 1_400 }),
       networkDevices(network, { ...site, underlay: '192.0.2.9' }),
       networkDevices(network, { ...site, vxlanPort: 4_790 }),
+      networkDevices({ ...network, ipv6: { subnet: 'fd09::/64', gateway: 'fd09::1' } }, site),
+      networkDevices({ ...network, ipv6: { subnet: 'fd09::/64', gateway: 'fd09::2' } }, site),
     ]
-    expect(new Set([devices, ...others].map(({ alias }) => alias)).size).toBe(6)
+    expect(new Set([devices, ...others].map(({ alias }) => alias)).size).toBe(8)
     expect(others.filter(({ alias }) => alias.length > 255)).toEqual([])
   })
 
@@ -242,6 +259,19 @@ describe('networks', () => {
       judge({ links: [ours!, { ...port!, flags: [] }] }),
       judge({ links: [{ ...ours!, ifalias: 'grapevine:abcd1234' }, port!] }),
     ]).toEqual([false, false, false, false, false])
+    const second = { subnet: 'fd09::/64', gateway: 'fd09::1' }
+    const dual = networkDevices({ ...network, ipv6: second }, site)
+    const found = (addresses: readonly string[], routes: readonly string[]) => {
+      const links = [{ ...ours!, ifalias: dual.alias }, port!]
+      const ofBridge = { ifname: bridge, addr_info: addresses.map((text) => ({ local: text })) }
+      const rows = routes.map((dst) => ({ dst, dev: bridge }))
+      return isWhole(dual, foundIn({ ...whole, links, addresses: [ofBridge], routes: rows }, site.group))
+    }
+    const all = [
+      ['10.0.9.1', 'fd09::1'],
+      ['10.0.9.0/24', 'fd09::/64'],
+    ] as const
+    expect([found(...all), found(['10.0.9.1'], all[1]), found(all[0], ['10.0.9.0/24'])]).toEqual([true, false, false])
   })
 })
 

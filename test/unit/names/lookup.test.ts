@@ -120,8 +120,13 @@ describe('a name held by two services', () => {
 
 describe('other questions', () => {
   it('of a known name have no data, and are not sent upstream', () => {
-    for (const type of ['AAAA', 'MX', 'TXT', 'UNKNOWN_65'])
+    for (const type of ['MX', 'TXT', 'UNKNOWN_65'])
       expect(asked(shop(), 'app1', 'web', type)).toEqual({ kind: 'nodata' })
+  })
+
+  it('for AAAA ask for the IPv6 addresses of the same targets', () => {
+    const targets = [{ kind: 'service', network: 'net-front', id: 'svc-web' }]
+    expect(asked(shop(), 'app1', 'web', 'AAAA')).toEqual({ kind: 'addresses', family: 6, targets, ttlS: 5 })
   })
 
   it('for SRV list every ready task with its port, by number and by name', () => {

@@ -85,3 +85,18 @@ test('a task is told to listen on all its addresses at its target port, and to a
     GRAPEVINE_DNS: '127.0.0.11:53',
   })
 })
+
+test.for([true, false])(
+  'whether a task listens for IPv6 too (%s) is said of each of its endpoints',
+  async (listens) => {
+    const world = await aNode('linux')
+    world.listensIpv6 = listens
+    world.createService('web', { networks: ['net'], ports: [published] })
+    await networksOf(world, 'web')
+    const { view } = world.node('n1')
+    const endpoints = () => ['net', 'ingress'].flatMap((id) => [...(view.endpoints.get(id)?.values() ?? [])])
+    await world.until(() => endpoints().length === 2 && endpoints().every(({ value }) => value.ready))
+    await world.run(100)
+    expect(endpoints().map(({ value }) => value.ipv6 === true)).toEqual([listens, listens])
+  },
+)

@@ -65,6 +65,8 @@ export class FakeWorld {
   readonly programs: Map<string, Program> = new Map()
   /** Pairs that do not hear each other: 'a b'. */
   readonly cuts: Set<string> = new Set()
+  /** Whether programs listen for IPv6 too. */
+  listensIpv6 = false
   /** Flows under way to a task. */
   readonly flows: Map<string, () => number> = new Map()
   /** Order in which programs were started and stopped, for tests that count. */
@@ -365,7 +367,9 @@ export class FakeWorld {
     }
   }
 
-  #dataplane(node: FakeNode): Pick<Dataplane, 'attach' | 'adopt' | 'detach' | 'accepts' | 'active' | 'onLost'> {
+  #dataplane(
+    node: FakeNode,
+  ): Pick<Dataplane, 'attach' | 'adopt' | 'detach' | 'accepts' | 'servesIpv6' | 'active' | 'onLost'> {
     return {
       onLost: (listener) => void node.losses.push(listener),
       attach: async ({ task, networks, targets, fixed }) =>
@@ -376,6 +380,7 @@ export class FakeWorld {
               resolver: '10.0.0.1:10100',
               hostsFile: undefined,
               netns: `/run/netns/${task}`,
+              listen: '0.0.0.0',
             }
           : {
               host: '127.0.0.1',
@@ -385,6 +390,7 @@ export class FakeWorld {
             },
       adopt: async () => {},
       detach: async () => {},
+      servesIpv6: async () => this.listensIpv6,
       active: (task) => this.flows.get(task)?.() ?? 0,
       accepts: async (_host, port) =>
         [...node.running.values()].some(
