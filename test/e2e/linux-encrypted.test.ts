@@ -10,8 +10,8 @@ import { linuxCluster, type Task, taskOf } from './overlay.ts'
 
 /** What must never be seen on the cable. */
 const words = 'between you and me'
-/** Answers with the words, many times over; tells of datagrams in its log. */
-const server = `node -e 'require("http").createServer((q, r) => r.end("${words}. ".repeat(5000))).listen(80); require("dgram").createSocket("udp4").on("message", (m) => console.log(String(m))).bind(9999)'`
+/** Answers with the words, at any path but the first many times over; tells of datagrams in its log. */
+const server = `node -e 'require("http").createServer((q, r) => r.end("${words}. ".repeat(q.url === "/" ? 1 : 5000))).listen(80); require("dgram").createSocket("udp4").on("message", (m) => console.log(String(m))).bind(9999)'`
 
 test('what tasks of an encrypted network say is not on the cable, and what others send into it in clear is not heard', async () => {
   for (const tool of ['wg', 'wireguard-go', 'tshark']) needs(tool)
@@ -26,7 +26,8 @@ test('what tasks of an encrypted network say is not on the cable, and what other
   ].map((ends) => `${ends.join('\t')}\t51820\t`)
   await until(
     async () => {
-      for (const host of ['server', address]) expect(await client.ok(`curl -sS -m 5 http://${host}/`)).toContain(words)
+      for (const host of ['server', address])
+        expect(await client.ok(`curl -sS -m 5 http://${host}/much`)).toContain(words)
       return both.every((seen) => frames.some((frame) => frame.startsWith(seen)))
     },
     { deadlineMs: 15_000, everyMs: 50, what: 'both to talk through WireGuard' },
@@ -67,7 +68,7 @@ test('WireGuard that is killed is there again, an agent that is killed takes it 
 
   const kept = await pidOf(n2)
   const asked: string[] = []
-  const pause = 'new Promise((done) => setTimeout(done, 20))'
+  const pause = 'new Promise((done) => setTimeout(done, 50))'
   n1.begin(
     `nsenter -t ${client.pid} -n -m -- node -e 'const ask = async () => { for (;;) { console.log(await fetch("http://${address}/", { signal: AbortSignal.timeout(3000) }).then((r) => r.status, (e) => "failed: " + e.cause)); await ${pause} } }; ask()'`,
     (line) => asked.push(line),
