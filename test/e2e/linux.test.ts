@@ -136,6 +136,8 @@ test('where the machine is not fit, linux does not start and says why; auto forw
     const task = await taskOf(here, 'api')
     const [address] = (await runs([n1], 'api', 2)).find(({ node }) => node === there.name)?.addresses ?? []
     expect(await task.ok(`curl -sS -m 3 http://${address?.split('/')[0]}/`)).toContain(there.name)
+    // Whatever its port, a tunnel is tracked by what is in it alone.
+    expect(await here.ok('conntrack -L -p udp 2>/dev/null')).not.toMatch(/dport=(4789|4790) /)
   }
 })
 

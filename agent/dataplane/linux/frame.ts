@@ -7,7 +7,6 @@
  */
 import { type Family, ipv4, ipv6 } from './family.ts'
 import { type Action, type Chain, type Condition, device, type Field, type Hook, type Rule } from './model.ts'
-import { vxlanPort } from './names.ts'
 
 /** Numbers of entry nodes in marks: `gv` in the upper half, so that marks of other programs are told from ours. */
 export const markBase = 0x6776_0000
@@ -20,6 +19,8 @@ export interface FrameFacts {
   readonly underlay6: string | undefined
   /** Bridge of the ingress network; undefined while this node has none. */
   readonly ingress: string | undefined
+  /** UDP ports at which tunnels end: here, and at other nodes. */
+  readonly tunnelPorts: { readonly own: number; readonly far: readonly number[] }
   /** Tunnels that may pass through one device alone; undefined: there are none. */
   readonly sealed: Sealed | undefined
   /** Those that are carried: IPv4, and IPv6 where there is any. */
@@ -28,9 +29,6 @@ export interface FrameFacts {
 
 export interface Sealed {
   readonly device: string
-  readonly vxlanPort: number
-  /** Ports at which the tunnels of other nodes end. */
-  readonly farPorts: readonly number[]
   /** Their numbers. */
   readonly numbers: readonly number[]
 }
@@ -58,9 +56,9 @@ export function frame(facts: FrameFacts): ReadonlyMap<string, Chain> {
   return new Map<string, Chain>([
     [
       'zoning',
-      chain({ type: 'filter', at: 'prerouting', priority: -300 }, tunnelled('ip daddr', facts), ...zoning(facts)),
+      chain({ type: 'filter', at: 'prerouting', priority: -300 }, arriving(facts), ...zoning(facts)),
     ],
-    ['tunnelling', chain({ type: 'filter', at: 'output', priority: -300 }, tunnelled('ip saddr', facts))],
+    ['tunnelling', chain({ type: 'filter', at: 'output', priority: -300 }, leaving(facts))],
     ['entry', chain({ type: 'filter', at: 'prerouting', priority: -150 }, ...entry(facts))],
     [
       'redirection',
@@ -123,13 +121,17 @@ function sides(family: Family, facts: FrameFacts): readonly (readonly [string, C
  * What is in a tunnel is tracked as what it is. Tracked once more as datagrams, a connection would cost each of the two machines two entries for nothing:
  * both ends send from ports of their own, so no entry ever sees an answer.
  */
-function tunnelled(own: 'ip saddr' | 'ip daddr', { underlay }: FrameFacts): Rule {
-  return rule(
-    { do: 'notrack' },
-    { field: 'meta l4proto', is: ['udp'] },
-    { field: 'th dport', is: [String(vxlanPort)] },
-    { field: own, is: [underlay] },
-  )
+function arriving({ underlay, tunnelPorts }: FrameFacts): Rule {
+  return tunnelled([tunnelPorts.own], { field: 'ip daddr', is: [underlay] })
+}
+
+function leaving({ underlay, tunnelPorts }: FrameFacts): Rule {
+  return tunnelled(tunnelPorts.far, { field: 'ip saddr', is: [underlay] })
+}
+
+function tunnelled(ports: readonly number[], here: Condition): Rule {
+  const toTunnel: Condition = { field: 'th dport', is: ports.map(String) }
+  return rule({ do: 'notrack' }, { field: 'meta l4proto', is: ['udp'] }, toTunnel, here)
 }
 
 /**
@@ -200,22 +202,22 @@ function sealedForward({ sealed }: FrameFacts): readonly Rule[] {
  * The kernel takes a tunnel's packets from any device: whoever reaches the port could write into an encrypted network in clear (CVE-2023-28840). Nothing
  * but tunnels comes out of WireGuard, so that it is no way around what another firewall of the machine guards.
  */
-function sealedInput({ sealed }: FrameFacts): readonly Rule[] {
+function sealedInput({ sealed, tunnelPorts: { own } }: FrameFacts): readonly Rule[] {
   if (sealed === undefined) return []
-  const { device: name, vxlanPort, numbers } = sealed
+  const { device: name, numbers } = sealed
   const inside: Condition = { field: 'iifname', is: [device(name)] }
   return [
-    rule(drop, { ...inside, not: true }, { vxlan: [vxlanPort], numbers }),
-    rule(accept, inside, { field: 'meta l4proto', is: ['udp'] }, { field: 'th dport', is: [String(vxlanPort)] }),
+    rule(drop, { ...inside, not: true }, { vxlan: [own], numbers }),
+    rule(accept, inside, { field: 'meta l4proto', is: ['udp'] }, { field: 'th dport', is: [String(own)] }),
     rule(drop, inside),
   ]
 }
 
 /** However the machine's routes are changed. No hook at all where there is nothing to keep in. */
-function output({ sealed }: FrameFacts): readonly (readonly [string, Chain])[] {
+function output({ sealed, tunnelPorts: { far } }: FrameFacts): readonly (readonly [string, Chain])[] {
   if (sealed === undefined) return []
-  const { device: name, farPorts, numbers } = sealed
-  const kept = rule(drop, { field: 'oifname', is: [device(name)], not: true }, { vxlan: farPorts, numbers })
+  const { device: name, numbers } = sealed
+  const kept = rule(drop, { field: 'oifname', is: [device(name)], not: true }, { vxlan: far, numbers })
   return [['output', { hook: { type: 'filter', at: 'output', priority: 0 }, rules: [kept] }]]
 }
 

@@ -7,9 +7,6 @@
 import { createHash } from 'node:crypto'
 import type { NetworkId, NodeId, TaskId } from '../../../protocol/ids.ts'
 
-/** VXLAN's own (RFC 7348). */
-export const vxlanPort = 4789
-
 /** The bridge of a network on every node. */
 export function bridgeName(network: NetworkId): string {
   return `vb${suffix(network)}`

@@ -47,11 +47,12 @@ export function renderTable(facts: RenderFacts, memory: Memory = emptyMemory()):
   const planes = new Map(overlay.nodes.map(({ node, dataplane }) => [node, dataplane]))
   const encrypted = new Set(overlay.networks.flatMap((network) => (network.encrypted ? [network.id] : [])))
   const numbers = [...encrypted].map(tunnelNumber)
-  const farPorts = [...new Set([facts.encrypted.vxlanPort, ...overlay.nodes.map(({ dataPathPort }) => dataPathPort)])]
-  const sealed = numbers.length === 0 ? undefined : { ...facts.encrypted, farPorts, numbers }
+  const { device: sealedBy, vxlanPort: own } = facts.encrypted
+  const tunnelPorts = { own, far: [...new Set([own, ...overlay.nodes.map(({ dataPathPort }) => dataPathPort)])] }
+  const sealed = numbers.length === 0 ? undefined : { device: sealedBy, numbers }
   const families = familiesOf(networks)
   const underlay6 = addresses.find(isAddress6)
-  const chains = new Map(frame({ underlay, underlay6, ingress, families, sealed }))
+  const chains = new Map(frame({ underlay, underlay6, ingress, families, tunnelPorts, sealed }))
   const elements = Object.fromEntries(Object.keys(waySets).map((name) => [name, new Map()])) as WayElements
   for (const way of waysOf(routes, { planes: planes.set(self, 'linux'), encrypted }, memory))
     addWay(way, chains, elements)
