@@ -50,10 +50,15 @@ export function hasRoom({ bits }: Subnet6, bits4: number): boolean {
 export function ipv6Maker(subnet4: string, subnet6: string): (address: string) => string | undefined {
   const [from, to] = [parseSubnet(subnet4), parseSubnet6(subnet6)]
   if (from === undefined || to === undefined || !hasRoom(to, from.bits)) return () => undefined
+  const start = formatAddress6(to.base)
+  const isPlain = to.base >> 112n !== 0n && to.base % (1n << 64n) === 0n
   return (text) => {
     const address = parseAddress(text)
     if (address === undefined || !contains(from, address)) return undefined
-    return formatAddress6(to.base + BigInt(address - from.base))
+    const place = address - from.base
+    // Asked for each endpoint at each change: here only the last group differs, behind the run of zeros that stays the longest.
+    if (isPlain && place > 0 && place <= 0xffff) return `${start}${place.toString(16)}`
+    return formatAddress6(to.base + BigInt(place))
   }
 }
 

@@ -133,11 +133,16 @@ test('no IPv6 word of another node reaches nft unchecked', () => {
   const services = ['FD01::1', bad].map((text) => service([host6(text)], { vip6: text }))
   const made = facts({ published: [published([host6(bad)])], services })
   const overlay = made.routes.overlay!
-  const networks = overlay.networks.map((network) => ({ ...network, ipv6: { subnet: bad, gateway: bad } }))
+  const spoiled = [
+    { subnet: bad, gateway: 'fd01::1' },
+    { subnet: 'fd03::/64', gateway: 'FD03::1' },
+    { subnet: 'FD04::/64', gateway: 'fd04::1' },
+  ]
+  const networks = overlay.networks.map((network, i) => ({ ...network, ipv6: spoiled[i] ?? network.ipv6 }))
   const nodes = overlay.nodes.map((node) => ({ ...node, addresses: [bad] }))
-  const all = { ...overlay, networks: [...overlay.networks.slice(0, 1), ...networks.slice(1)], nodes }
+  const all = { ...overlay, networks, nodes }
   expect(replacement(renderTable({ ...made, routes: { ...made.routes, overlay: all } })).join('\n')).not.toMatch(
-    /flush|FD01/,
+    /flush|FD0/,
   )
 })
 

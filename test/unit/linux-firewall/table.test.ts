@@ -120,6 +120,8 @@ function everything({ backend: ofOne = {}, strange: ofOther = {}, ...change }: C
 
 test.for<readonly [string, Changed]>([
   ['the address of a backend', { backend: { host: '10.0.1.99' } }],
+  ['the IPv6 address of a backend', { backend: { host6: 'fd01::21' } }],
+  ['an IPv6 VIP', { service: { vip6: 'fd01::10' } }],
   ['the node of a backend', { backend: { node: 'n3' } }],
   ['the health of a backend', { backend: { healthy: false } }],
   ['the suspicion of a backend', { backend: { suspect: true } }],
