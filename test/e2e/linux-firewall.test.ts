@@ -114,7 +114,8 @@ test('a client of datagrams that goes on talking is answered by another task whe
   await until(() => last('n3'), { deadlineMs: 10_000, what: 'answers of n3' })
 })
 
-test('one change among 1,000 services with 5,000 endpoints costs the agent at most 20 ms of CPU, and no rule more for a packet', async () => {
+// What it costs is measured by `npm run bench -- linux-programmed`.
+test('one change among 1,000 services with 5,000 endpoints writes no table anew, and no rule more meets a packet', async () => {
   const { n1, routesFor, localOf } = await lab()
   const small = routesFor(n1)
   const many = (change: number): Routes => {
@@ -136,18 +137,15 @@ test('one change among 1,000 services with 5,000 endpoints costs the agent at mo
       }),
     }
   }
-  const apply = (routes: Routes) =>
-    n1.client.post<{ cpuMs: number; rewrites: number }>('/apply', { routes, local: localOf(n1) })
+  const apply = (routes: Routes) => n1.client.post<{ rewrites: number }>('/apply', { routes, local: localOf(n1) })
   const rules = async () =>
     Promise.all(['redirection', 'forward', 'source'].map((chain) => n1.ok(`nft list chain inet grapevine ${chain}`)))
   const before = await rules()
   const { rewrites } = await apply(many(0))
-  const took: number[] = []
-  for (let change = 1; change <= 15; change++) took.push((await apply(many(change))).cpuMs)
+  for (let change = 1; change <= 3; change++) await apply(many(change))
   const last = await apply(many(0))
   expect(last.rewrites).toBe(rewrites)
   expect(await rules()).toEqual(before)
-  expect(took.sort((a, b) => a - b)[7]).toBeLessThanOrEqual(20)
 })
 
 test('the tracer of the unit tests says of every packet what the kernel says', async () => {

@@ -54,10 +54,7 @@ export function frame(facts: FrameFacts): ReadonlyMap<string, Chain> {
   const { families } = facts
   const also = (name: string) => (families.includes(ipv6) ? [rule(goto(name), isIpv6)] : [])
   return new Map<string, Chain>([
-    [
-      'zoning',
-      chain({ type: 'filter', at: 'prerouting', priority: -300 }, arriving(facts), ...zoning(facts)),
-    ],
+    ['zoning', chain({ type: 'filter', at: 'prerouting', priority: -300 }, arriving(facts), ...zoning(facts))],
     ['tunnelling', chain({ type: 'filter', at: 'output', priority: -300 }, leaving(facts))],
     ['entry', chain({ type: 'filter', at: 'prerouting', priority: -150 }, ...entry(facts))],
     [
