@@ -1,7 +1,7 @@
 /**
  * A node's devices and firewall without its agent, for linux-firewall.test.ts and the bench: makes so what it is asked, as JSON over the socket of an agent.
  *
- *   POST /apply {routes, local}     answers the CPU time that the firewall took for it
+ *   POST /apply {routes, local}     answers the counters of the firewall
  *   POST /remember {routes, local}  for the next
  *   POST /alternate {times}         applies what is remembered, in turns: an observer sees no reading of JSON in it
  */
@@ -57,10 +57,8 @@ async function apply({ routes, local }: Wanted) {
     await devices.createTask(links, overlay)
     attached.set(links.task, links)
   }
-  const before = process.cpuUsage()
   await firewall.apply({ self, underlay, addresses: [underlay, underlay6], encrypted, routes, local })
-  const { user, system } = process.cpuUsage(before)
-  return { cpuMs: (user + system) / 1000, ...firewall.counters() }
+  return firewall.counters()
 }
 
 function tell(message: string, fields?: Readonly<Record<string, unknown>>): void {
