@@ -185,6 +185,8 @@ function vitest({ name, asks, words }: Tests): Stage {
 function closing(total: Tally): number {
   if (total.failures.length > 0) say(`\nFailed:\n${total.failures.map((failure) => `  ${failure}`).join('\n')}`)
   if (total.needs.length > 0) say(`\nSkipped here, run in CI:\n${total.needs.map((need) => `  ${need}`).join('\n')}`)
+  if (process.env.CI !== 'true')
+    say('\nThe long walks on machines (test/e2e/*.long.test.ts) run in CI and with `npm run soak`.')
   const skipped = total.skipped > 0 ? `, ${total.skipped} skipped` : ''
   say(`\n${total.passed} passed, ${total.failed} failed${skipped}`)
   return total.failed === 0 ? 0 : 1

@@ -5,7 +5,7 @@ import { defineConfig } from 'vitest/config'
 export default defineConfig({
   root: join(import.meta.dirname, '..'),
   test: {
-    include: ['test/sim/**/*.soak.ts', 'test/e2e/**/*.soak.ts'],
+    include: ['test/sim/**/*.soak.ts', 'test/e2e/**/*.soak.ts', 'test/e2e/**/*.long.test.ts'],
     fileParallelism: false,
     testTimeout: 1_800_000,
   },

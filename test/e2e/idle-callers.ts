@@ -1,5 +1,5 @@
 /**
- * Connections to echo servers that stay open and say nothing until they are told to, for linux-five.test.ts.
+ * Connections to echo servers that stay open and say nothing until they are told to, for linux-five.long.test.ts.
  *
  *   node idle-callers.ts LISTEN COUNT HOST:PORT…    COUNT connections to each; prints "open" when each has had one answer.
  *
