@@ -102,8 +102,15 @@ test('WireGuard that is killed is there again, an agent that is killed takes it 
   expect((await n2.run('vine doctor --clean')).out).toMatch(/^leftovers: ok/m)
   await n1.ok('vine service rm server client all')
   for (const machine of [n1, n2])
-    await until(async () => (await machine.run(left)).out === '', { deadlineMs: 10_000, what: 'nothing to be left' })
+    await until(() => nothing(machine.run(left)), { deadlineMs: 10_000, what: 'nothing to be left' })
 })
+
+/** Fails with what was said, if anything was. */
+async function nothing(ran: ReturnType<Machine['run']>): Promise<true> {
+  const { out } = await ran
+  if (out !== '') throw new Error(out)
+  return true
+}
 
 interface Vault {
   readonly lan: Lan

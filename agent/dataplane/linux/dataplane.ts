@@ -145,6 +145,7 @@ class Linux implements LinuxDataplane {
   }
 
   async detach(task: TaskId): Promise<void> {
+    const links = this.locals.get(task)?.links.links ?? []
     try {
       await this.remove(task)
     } finally {
@@ -152,6 +153,7 @@ class Linux implements LinuxDataplane {
       this.locals.delete(task)
       this.ports.release(task)
     }
+    await this.leave(links)
     await this.program()
   }
 
@@ -255,6 +257,13 @@ class Linux implements LinuxDataplane {
         : `another program removed its network namespace ${name}`
       if (why !== undefined) for (const listener of this.listenersOfLoss) listener(task, why)
     }
+  }
+
+  /** A network goes with its last task here. The routes without it may have come while the task was still being removed, and nothing more may come. */
+  private async leave(links: TaskLinks['links']): Promise<void> {
+    const overlay = this.routes?.overlay
+    if (overlay === undefined || links.every(({ network }) => overlay.networks.some(({ id }) => id === network))) return
+    await this.options.devices.apply(overlay, this.links())
   }
 
   /** The namespace last: it tells the next run of the agent that there is something to remove. */

@@ -41,6 +41,8 @@ let made: Map<string, TaskLinks>
 let programmed: FirewallInput[]
 let forwarded: Map<string, Attachment>
 let refusal: string | undefined
+/** Networks and tasks of the last call for devices. */
+let carried: readonly string[]
 let plane: LinuxDataplane
 let holdFirewall: Promise<void>
 let underWay: Promise<number>
@@ -59,7 +61,10 @@ beforeEach(() => {
   harm = []
   timers = []
   const devices: Devices = {
-    apply: async () => (refusal === undefined ? [] : [{ network: 'net', sentence: refusal }]),
+    async apply({ networks }, local) {
+      carried = [...networks.map(({ id }) => id), ...local.map(({ task }) => task)]
+      return refusal === undefined ? [] : [{ network: 'net', sentence: refusal }]
+    },
     async createTask(links) {
       if (refusal !== undefined) throw new Fault('unavailable', refusal)
       made.set(links.task, links)
@@ -189,6 +194,16 @@ test('a detached task is gone from kernel, table and disk', async () => {
   expect(made.size + forwarded.size).toBe(0)
   expect(programmed.at(-1)?.local).toEqual([])
   expect(existsSync(resolvFile)).toBe(false)
+})
+
+test('a network goes with its last task, also when the routes without it came while the task was being removed', async () => {
+  await plane.apply(routes)
+  await plane.attach(request('t1'))
+  const without = { ...routes, overlay: { ...overlay!, networks: [] } }
+  await plane.apply(without)
+  expect(carried).toEqual(['t1'])
+  await plane.detach('t1')
+  expect(carried).toEqual([])
 })
 
 test('changes that come while the table is being written are written once, together', async () => {
