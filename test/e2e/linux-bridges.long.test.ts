@@ -4,7 +4,7 @@ import { until } from '../until.ts'
 import { runs } from './clients.ts'
 import { see } from './cluster.ts'
 import { createLan, joinLine, outsideAddress } from './machines.ts'
-import { taskOf, tellsClient } from './overlay.ts'
+import { type Task, taskOf, tellsClient } from './overlay.ts'
 
 const switchFile = '/proc/sys/net/bridge/bridge-nf-call-iptables'
 
@@ -42,13 +42,13 @@ test('beside a filtered bridge of another program, virtual IPs, tasks and publis
     )
     for (const { addresses } of webs) {
       const address = addresses[0]?.split('/')[0]
-      expect(await near.ok(`curl -sS -m 3 http://${address}/`)).toMatch(/^n[12] /)
+      await answers(near, `http://${address}/`, /^n[12] /)
       const far = await taskOf(machine, 'far')
       expect((await far.run(`curl -sS -m 2 --connect-timeout 1 http://${address}/`)).code).not.toBe(0)
     }
     // A task that its own service's virtual IP leads to itself.
     const lone = await taskOf(machine, `lone-${machine.name}`)
-    expect(await lone.ok(`curl -sS -m 3 http://lone-${machine.name}/`)).toMatch(`${machine.name} `)
+    await answers(lone, `http://lone-${machine.name}/`, new RegExp(`^${machine.name} `))
     const outside = new Set<string>()
     await until(
       async () => {
@@ -61,3 +61,11 @@ test('beside a filtered bridge of another program, virtual IPs, tasks and publis
     expect(await machine.ok(`cat ${switchFile}`)).toBe('1')
   }
 })
+
+/** A task that has just been told as running is in every kernel's table a moment later. */
+async function answers(from: Task, url: string, what: RegExp): Promise<void> {
+  await until(async () => what.test(await from.ok(`curl -sS -m 3 ${url}`)), {
+    deadlineMs: 8_000,
+    what: `${url} to be answered`,
+  })
+}

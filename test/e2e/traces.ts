@@ -76,8 +76,13 @@ export function linesOf(name: string, text: string): readonly string[] {
     case 'routes':
     case 'rules':
     case 'neighbours':
-    case 'forwarding':
       return lines.flatMap((line) => (JSON.parse(line) as readonly object[]).map(lasting)).sort()
+    case 'forwarding':
+      // Groups that the machine's own device joins with forwarding of IPv6, which stays on as that of IPv4 does.
+      return lines
+        .flatMap((line) => (JSON.parse(line) as readonly object[]).map(lasting))
+        .filter((line) => !/"mac":"33:33:[^}]*"ifname":"eth0"/.test(line))
+        .sort()
     case 'ruleset':
       return lines.map((line) => line.trim()).filter((line) => !/^elements = \{ 0x\w+ \}$/.test(line))
     case 'connections':

@@ -7,11 +7,22 @@
  *   tasks/<id>/stdout, stderr, log, log.1, cursor   (collect.ts)
  *   tasks/<id>/ended.json  how it ended, once the agent has seen it
  *   exits/<id>             written by the shim: the exit status. One folder for all, so that one watch sees every end
+ *   passing/<id>/          a task's folder while it is filled or emptied, so that an agent that is killed amid it leaves no half of a task
  *   aside/                 what could not be read; kept for people, never read again
  *
  * What the shim writes exists at full size before the program starts; a full disk therefore fails the start, and loses no end.
  */
-import { chownSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { isId } from '../../../protocol/ids.ts'
@@ -58,13 +69,18 @@ export interface StateDir {
 export function openStateDir(root: string): StateDir {
   const tasks = join(root, 'tasks')
   const exits = join(root, 'exits')
+  const passing = join(root, 'passing')
   const aside = join(root, 'aside')
-  for (const folder of [root, tasks, exits]) mkdirSync(folder, { recursive: true, mode: 0o700 })
+  rmSync(passing, { recursive: true, force: true })
+  for (const folder of [root, tasks, exits, passing]) mkdirSync(folder, { recursive: true, mode: 0o700 })
   const taskDir = (id: string) => join(tasks, id)
   const exitFile = (id: string) => join(exits, id)
 
   function remove(id: string): void {
-    rmSync(taskDir(id), { recursive: true, force: true })
+    const gone = join(passing, id)
+    rmSync(gone, { recursive: true, force: true })
+    if (existsSync(taskDir(id))) renameSync(taskDir(id), gone)
+    rmSync(gone, { recursive: true, force: true })
     rmSync(exitFile(id), { force: true })
   }
 
@@ -76,17 +92,19 @@ export function openStateDir(root: string): StateDir {
       const id = kept.plan.task
       remove(id)
       try {
-        mkdirSync(taskDir(id), { mode: 0o700 })
+        const begun = join(passing, id)
+        mkdirSync(begun, { mode: 0o700 })
         const write = (file: string, text: string) => writeFileSync(file, text, { mode: 0o600 })
-        write(join(taskDir(id), 'task.json'), toText(kept))
-        write(join(taskDir(id), 'run'), run)
-        write(join(taskDir(id), 'cursor'), ' '.repeat(CURSOR_BYTES))
-        write(join(taskDir(id), 'pid'), blank)
+        write(join(begun, 'task.json'), toText(kept))
+        write(join(begun, 'run'), run)
+        write(join(begun, 'cursor'), ' '.repeat(CURSOR_BYTES))
+        write(join(begun, 'pid'), blank)
         write(exitFile(id), blank)
         for (const stream of ['stdout', 'stderr']) {
-          write(join(taskDir(id), stream), '')
-          chownSync(join(taskDir(id), stream), owner.uid, owner.gid)
+          write(join(begun, stream), '')
+          chownSync(join(begun, stream), owner.uid, owner.gid)
         }
+        renameSync(begun, taskDir(id))
       } catch (error) {
         remove(id)
         throw error
