@@ -11,6 +11,7 @@ import { promisify } from 'node:util'
 import { needs } from '../needs.ts'
 import { until } from '../until.ts'
 import { type Figure, median, type Row, told } from './figure.ts'
+import { haproxyText } from './haproxy.ts'
 import { cpuMs } from './idle.ts'
 import { type Machine, openSwarm } from './swarm.ts'
 
@@ -152,21 +153,7 @@ http { access_log off; keepalive_requests 100000000; keepalive_timeout 3600; sen
 
 function writeHaproxy(dir: string, backend: string): string {
   const path = join(dir, 'haproxy.cfg')
-  writeFileSync(
-    path,
-    `global
-  nbthread 1
-  maxconn 8000
-defaults
-  mode tcp
-  timeout connect 5s
-  timeout client 60s
-  timeout server 60s
-listen bench
-  bind 127.0.0.1:${ports.haproxy}
-  server nginx ${backend}:${nginxPort}
-`,
-  )
+  writeFileSync(path, haproxyText({ listen: `127.0.0.1:${ports.haproxy}`, backend: `${backend}:${nginxPort}` }))
   return path
 }
 

@@ -9,6 +9,7 @@ import { join } from 'node:path'
 import type { Machine } from '../../e2e/machines.ts'
 import type { Figure, Row } from '../figure.ts'
 import { told } from '../figure.ts'
+import { haproxyText } from '../haproxy.ts'
 import { atBackend, backend, bare, port, sameJob } from './hand.ts'
 import { agentTicks, idlePercent, inLab, type LinuxLab, startAgents, works } from './lab.ts'
 import { type Hits, ruleHits } from './rule-hits.ts'
@@ -156,21 +157,7 @@ function hitsRow({ ours, theirs }: HitsOfBoth): Row {
 
 function haproxy({ dir }: LinuxLab, { address }: Machine): string {
   const path = join(dir, 'haproxy.cfg')
-  writeFileSync(
-    path,
-    `global
-  nbthread 1
-  maxconn 8000
-defaults
-  mode tcp
-  timeout connect 5s
-  timeout client 60s
-  timeout server 60s
-listen bench
-  bind ${address}:${haproxyPort}
-  server nginx ${backend}:80
-`,
-  )
+  writeFileSync(path, haproxyText({ listen: `${address}:${haproxyPort}`, backend: `${backend}:80` }))
   return path
 }
 
