@@ -53,6 +53,18 @@ const bareTable = (entry: string) => `table ip hand {
   }
 }`
 
+/** The least that a hand can write on a machine of ours: what is behind the rule is all ours. */
+export async function ruleTo(task: string, at: { readonly entry: Machine; readonly port: number }): Promise<void> {
+  await at.entry.ok(`nft -f - <<'END'
+table ip hand {
+  chain redirection {
+    type nat hook prerouting priority dstnat - 1
+    ip daddr ${at.entry.address} tcp dport ${at.port} dnat to ${task}:80
+  }
+}
+END`)
+}
+
 const entryMac = '02:00:00:00:00:01'
 const farMac = '02:00:00:00:00:02'
 const backendMac = '02:00:00:00:00:03'

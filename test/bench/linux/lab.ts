@@ -53,7 +53,7 @@ export async function startAgents(lab: LinuxLab, count: number): Promise<readonl
 }
 
 export interface RunningTask {
-  /** On its networks, ingress last. */
+  /** On its networks, ingress last; of IPv6 after those of IPv4. */
   readonly addresses: readonly string[]
   /** Words before a command that run it in the task's network. */
   readonly inside: string

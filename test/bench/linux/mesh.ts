@@ -1,8 +1,9 @@
 /**
- * A published port to a task on another machine, by the kernel: beside the same way made by hand, and beside haproxy and nginx in the middle of that.
+ * A published port to a task on another machine, by the kernel: beside one DNAT rule, haproxy and nginx that lead to the same task, and beside the whole
+ * way made by hand.
  *
- * Six machines on one switch: n1 and n2 run agents, the port is asked of n1 and the task is on n2; n3 and n4 are the bare peer, n5 and n6 the one
- * that does the same job (hand.ts). The proxies run on n3 and take its way to its backend. The client is wrk at the switch, the backend one nginx.
+ * Six machines on one switch: n1 and n2 run agents, the port is asked of n1 and the task is on n2; the peers with the same task are on n1 too. n3 and n4
+ * are a bare way with a backend of its own, n5 and n6 one that does the same job (hand.ts). The client is wrk at the switch, the backend one nginx.
  */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -10,25 +11,28 @@ import type { Machine } from '../../e2e/machines.ts'
 import type { Figure, Row } from '../figure.ts'
 import { told } from '../figure.ts'
 import { haproxyText } from '../haproxy.ts'
-import { atBackend, backend, bare, port, sameJob } from './hand.ts'
-import { agentTicks, idlePercent, inLab, type LinuxLab, startAgents, works } from './lab.ts'
+import { atBackend, bare, port, ruleTo, sameJob } from './hand.ts'
+import { agentTicks, idlePercent, inLab, type LinuxLab, startAgents, taskOn, works } from './lab.ts'
 import { type Hits, ruleHits } from './rule-hits.ts'
 import { type Asked, compared, interleaved, type Kind, kinds, wrk } from './wrk.ts'
 
 const seconds = 2
 const haproxyPort = 8001
 const nginxPort = 8002
+const rulePort = 8003
 /** 10 s: an agent's idle figure of 1 % is then ten ticks. */
 const idleMs = 10_000
 /** Percent of a core beyond what it takes when idle: a busy machine makes its own rounds dearer, traffic adds nothing. */
 const agentPercentMore = 1
 
-type Way = 'grapevine' | 'bare' | 'same job' | 'haproxy' | 'nginx'
+type Way = 'grapevine' | 'rule' | 'same job' | 'bare' | 'haproxy' | 'nginx'
 const peers: Readonly<
   Record<Exclude<Way, 'grapevine'>, { readonly name: string; readonly least: Record<Kind, number> }>
 > = {
-  bare: { name: 'one DNAT rule by hand', least: { 'keep-alive': 0.9, 'a connection a request': 0.85 } },
+  rule: { name: 'one DNAT rule to the same task', least: { 'keep-alive': 0.9, 'a connection a request': 0.85 } },
   'same job': { name: 'the same job by hand', least: { 'keep-alive': 0.9, 'a connection a request': 0.85 } },
+  // Only told: at its far end nothing is routed, tracked or kept apart.
+  bare: { name: 'a bare way by hand', least: { 'keep-alive': 0, 'a connection a request': 0 } },
   haproxy: { name: 'haproxy (tcp)', least: { 'keep-alive': 1, 'a connection a request': 1 } },
   nginx: { name: 'nginx stream', least: { 'keep-alive': 1, 'a connection a request': 1 } },
 }
@@ -53,14 +57,18 @@ export const linuxMesh: Figure = {
       await sameJob({ entry: n5, far: n6 })
       n4.begin(`${atBackend} nginx -c ${lab.nginx('bare')}`, () => {})
       n6.begin(`${atBackend} nginx -c ${lab.nginx('same')}`, () => {})
-      n3.begin(`haproxy -f ${haproxy(lab, n3)}`, () => {})
-      n3.begin(`nginx -c ${nginxStream(lab, n3)}`, () => {})
+      const { addresses } = await taskOn(n2, 'web')
+      const task = addresses.filter((address) => !address.includes(':')).at(-1)!
+      await ruleTo(task, { entry: n1, port: rulePort })
+      n1.begin(`haproxy -f ${haproxy(lab, n1, task)}`, () => {})
+      n1.begin(`nginx -c ${nginxStream(lab, n1, task)}`, () => {})
       const urls: Readonly<Record<Way, string>> = {
         grapevine: `http://${n1.address}:${port}/`,
-        bare: `http://${n3.address}:${port}/`,
+        rule: `http://${n1.address}:${rulePort}/`,
         'same job': `http://${n5.address}:${port}/`,
-        haproxy: `http://${n3.address}:${haproxyPort}/`,
-        nginx: `http://${n3.address}:${nginxPort}/`,
+        bare: `http://${n3.address}:${port}/`,
+        haproxy: `http://${n1.address}:${haproxyPort}/`,
+        nginx: `http://${n1.address}:${nginxPort}/`,
       }
       const ways = Object.keys(urls) as readonly Way[]
       for (const way of ways) await works(lab.lan.outside, `curl -sSf -m 2 ${urls[way]}`)
@@ -79,7 +87,7 @@ export const linuxMesh: Figure = {
         rows.push(...rowsOf(kind, done))
         say(
           rows
-            .slice(-4)
+            .slice(-Object.keys(peers).length)
             .map(({ what, measured }) => `${what}: ${measured}`)
             .join('\n  '),
         )
@@ -88,7 +96,7 @@ export const linuxMesh: Figure = {
       }
       // Of two agents, in hundredths of a second.
       const percent = ticks / 2 / asked
-      const hits = await hitsOf(lab, urls, { ours: agents, theirs: [n5, n6] })
+      const hits = await hitsOf(lab, urls, agents)
       return { raw: { ...raw, percent, hits }, rows: [...rows, agentRow(percent, idle), hitsRow(hits)] }
     }),
 }
@@ -129,18 +137,20 @@ interface HitsOfBoth {
 async function hitsOf(
   { lan }: LinuxLab,
   urls: Readonly<Record<Way, string>>,
-  machines: Readonly<Record<keyof HitsOfBoth, readonly Machine[]>>,
+  machines: readonly Machine[],
 ): Promise<HitsOfBoth> {
-  const met = async (way: Way, of: readonly Machine[]) => {
+  const met = async (way: Way) => {
     const hits: Hits[] = []
-    for (const machine of of) {
+    for (const machine of machines) {
       hits.push(
-        await ruleHits(machine, [port, 80], () => lan.outside(`curl -sS ${urls[way]} ${urls[way]} ${urls[way]}`)),
+        await ruleHits(machine, [port, rulePort, 80], () =>
+          lan.outside(`curl -sS ${urls[way]} ${urls[way]} ${urls[way]}`),
+        ),
       )
     }
     return hits
   }
-  return { ours: await met('grapevine', machines.ours), theirs: await met('same job', machines.theirs) }
+  return { ours: await met('grapevine'), theirs: await met('rule') }
 }
 
 function hitsRow({ ours, theirs }: HitsOfBoth): Row {
@@ -149,27 +159,28 @@ function hitsRow({ ours, theirs }: HitsOfBoth): Row {
   const sum = (hits: readonly Hits[]) => hits.reduce((all, { there, back }) => all + there + back, 0)
   return {
     what: "rules met by a packet of an established connection, on the entry node + on the task's",
-    wanted: `no more than the same job by hand: ${shown(theirs)}`,
+    wanted: `no more than with one DNAT rule to the same task: ${shown(theirs)}`,
     measured: shown(ours),
     ok: sum(ours) > 0 && sum(ours) <= sum(theirs),
   }
 }
 
-function haproxy({ dir }: LinuxLab, { address }: Machine): string {
+/** With the node's address as source: that of the way to the task is the gateway, which every node has. */
+function haproxy({ dir }: LinuxLab, { address }: Machine, task: string): string {
   const path = join(dir, 'haproxy.cfg')
-  writeFileSync(path, haproxyText({ listen: `${address}:${haproxyPort}`, backend: `${backend}:80` }))
+  writeFileSync(path, haproxyText({ listen: `${address}:${haproxyPort}`, backend: `${task}:80 source ${address}` }))
   return path
 }
 
 /** Debian's module lies beside its nginx. */
-function nginxStream({ dir }: LinuxLab, { address }: Machine): string {
+function nginxStream({ dir }: LinuxLab, { address }: Machine, task: string): string {
   const path = join(dir, 'stream.conf')
   writeFileSync(
     path,
     `load_module /usr/lib/nginx/modules/ngx_stream_module.so;
 user root; worker_processes 1; daemon off; pid ${dir}/stream.pid; error_log stderr crit;
 events { worker_connections 8192; }
-stream { server { listen ${address}:${nginxPort} backlog=4096; proxy_pass ${backend}:80; } }
+stream { server { listen ${address}:${nginxPort} backlog=4096; proxy_pass ${task}:80; proxy_bind ${address}; } }
 `,
   )
   return path

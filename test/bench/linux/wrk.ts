@@ -43,7 +43,7 @@ export async function interleaved<Name extends string, T>(
 export interface Comparison {
   readonly what: string
   readonly peer: string
-  /** Of the peer's. */
+  /** Of the peer's; 0: only told. */
   readonly least: number
   readonly unit: string
   readonly pairs: readonly { readonly ours: number; readonly theirs: number }[]
@@ -57,8 +57,13 @@ export function compared({ what, peer, least, unit, pairs, errors }: Comparison)
   const of = (pick: (pair: (typeof pairs)[number]) => number) => told(median(pairs.map(pick)))
   return {
     what: `${what}, against ${peer}`,
-    wanted: least === 1 ? 'ahead of it' : `>= ${least} x`,
+    wanted: wantedOf(least),
     measured: `${ratio.toFixed(2)} x (${ratios.length}; ${Math.min(...ratios).toFixed(2)} to ${Math.max(...ratios).toFixed(2)}), ${of(({ ours }) => ours)} to ${of(({ theirs }) => theirs)} ${unit}${errors.length > 0 ? `; ${errors[0]}` : ''}`,
     ok: ratio >= least && errors.length === 0,
   }
+}
+
+function wantedOf(least: number): string {
+  if (least === 0) return '(told)'
+  return least === 1 ? 'ahead of it' : `>= ${least} x`
 }
