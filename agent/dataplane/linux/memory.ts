@@ -20,14 +20,20 @@ export interface Memory {
   tasks: Known<TaskRoute>
 }
 
-type Known<R> = ReadonlyMap<string, { readonly route: R; readonly way: Way }>
+/** In the order of the routes, which as a rule are those of the last table. */
+type Known<R> = readonly Remembered<R>[]
+
+interface Remembered<R> {
+  readonly route: R
+  readonly way: Way
+}
 
 export function emptyMemory(): Memory {
   return {
     ground: { planes: new Map(), encrypted: new Set() },
-    published: new Map(),
-    services: new Map(),
-    tasks: new Map(),
+    published: [],
+    services: [],
+    tasks: [],
   }
 }
 
@@ -38,15 +44,18 @@ export function waysOf(routes: Routes, ground: Ground, memory: Memory): readonly
   const on = (network: NetworkId) => ({ planeOf, isEncrypted: ground.encrypted.has(network) })
   const ways: Way[] = []
   function recall<R>(all: readonly R[], known: Known<R>, kind: KindOfRoute<R>): Known<R> {
-    const next = new Map<string, { readonly route: R; readonly way: Way }>()
-    for (const route of all) {
-      const key = kind.keyOf(route)
-      const held = known.get(key)
+    let byKey: ReadonlyMap<string, Remembered<R>> | undefined
+    return all.map((route, index) => {
+      let held = known[index]
+      if (held === undefined || !kind.same(held.route, route)) {
+        // It changed, or others came or went before it.
+        byKey ??= new Map(known.map((one) => [kind.keyOf(one.route), one]))
+        held = byKey.get(kind.keyOf(route))
+      }
       const entry = held !== undefined && kind.same(held.route, route) ? held : { route, way: kind.make(route) }
-      next.set(key, entry)
       ways.push(entry.way)
-    }
-    return next
+      return entry
+    })
   }
   memory.published = recall(routes.published, memory.published, {
     keyOf: ({ protocol, port }) => protocol + port,
