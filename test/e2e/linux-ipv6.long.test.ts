@@ -72,7 +72,15 @@ test('connections find their tasks by IPv6 while an agent restarts and after it,
   expect(await client.ok(`curl -6 -sS -m 3 http://[${address}]/`)).toMatch(/^n1 fd/)
   expect(await both(() => client.ok('curl -6 -sS -m 3 http://web/'))).toHaveLength(2)
 
+  // Also the kernel's memory of connections, which TCP would keep for two minutes.
+  const remembered = (machine: Machine) => machine.ok(`conntrack -L -f ipv6 2>/dev/null | grep -c ${address} || true`)
+  expect(Number(await remembered(n1))).toBeGreaterThan(0)
   await n3.ok('vine service rm web')
+  for (const machine of [n1, n3])
+    await until(async () => (await remembered(machine)) === '0', {
+      deadlineMs: 30_000,
+      what: `${machine.name} to forget the connections of ${address}`,
+    })
   await Promise.all([n1, n2, n3].map((machine) => machine.ok('vine agent stop')))
   const everything = 'ip -6 rule; ip -6 route show table all; ip -6 neighbour show nud permanent; nft list tables'
   for (const machine of [n1, n2, n3]) {

@@ -5,51 +5,67 @@
  * By comparison of who was there at the last look with who is now (conntrack.ts says why). After it a client's next packet finds another task, which
  * refuses a connection that it does not know, so that the client hears of it at once.
  */
+import { ipv6Maker } from '../../core/addresses/dual.ts'
 import { contains, parseAddress, parseSubnet, type Subnet } from '../../core/addresses/ipv4.ts'
+import { contains6, formatAddress6, parseAddress6, parseSubnet6, type Subnet6 } from '../../core/addresses/ipv6.ts'
 import type { Routes } from '../../core/routes/types.ts'
 import { eachConnection } from './conntrack.ts'
 import type { TaskLinks } from './devices.ts'
-import { ipv4 } from './family.ts'
+import { ipv4, ipv6 } from './family.ts'
 import { run } from './tools.ts'
 
 /** Who has addresses of our networks: tasks here and elsewhere, and this node as gateway. */
 export interface Population {
+  /** Of both families, in canonical form. */
   readonly addresses: ReadonlySet<string>
   /** Of the networks that are here. */
-  readonly subnets: readonly string[]
+  readonly subnets: readonly Subnet[]
+  readonly subnets6: readonly Subnet6[]
 }
 
 export function populationOf({ overlay }: Routes, local: readonly TaskLinks[]): Population {
   const { places = [], networks = [] } = overlay ?? {}
-  const own = local.flatMap(({ links }) => links.map(({ address }) => address))
+  const makers = new Map(networks.map(({ id, subnet, ipv6 }) => [id, ipv6Maker(subnet, ipv6?.subnet ?? '')]))
+  const held = [...places, ...local.flatMap(({ links }) => links)]
   return {
-    addresses: new Set([...places.map(({ address }) => address), ...networks.map(({ gateway }) => gateway), ...own]),
-    subnets: networks.map(({ subnet }) => subnet),
+    addresses: new Set([
+      ...held.flatMap(({ network, address }) => [address, makers.get(network)?.(address) ?? address]),
+      ...networks.flatMap(({ gateway, ipv6 }) => [gateway, ipv6?.gateway ?? gateway]),
+    ]),
+    subnets: networks.flatMap(({ subnet }) => parseSubnet(subnet) ?? []),
+    subnets6: networks.flatMap(({ ipv6 }) => parseSubnet6(ipv6?.subnet ?? '') ?? []),
   }
 }
 
 /** Deletes what is left of those that are gone since `before`; undefined: nothing is known, so that all is looked through. Rejects with a Fault. */
 export async function forgetDeparted(before: Population | undefined, now: Population): Promise<void> {
   if (before !== undefined && [...before.addresses].every((address) => now.addresses.has(address))) return
-  const subnets = [...(before?.subnets ?? []), ...now.subnets].flatMap((text) => parseSubnet(text) ?? [])
-  const gone = new Set<string>()
-  await eachConnection(ipv4, [], (line) => {
-    for (const address of departedIn(line, { addresses: now.addresses, subnets })) gone.add(address)
-  })
-  for (const address of gone) {
-    // It fails when the last of them has just ended by itself, which is what we want.
-    for (const end of ['--orig-src', '--reply-src']) await run('conntrack', ['-D', end, address]).catch(() => {})
+  const looked = {
+    addresses: now.addresses,
+    subnets: [...(before?.subnets ?? []), ...now.subnets],
+    subnets6: [...(before?.subnets6 ?? []), ...now.subnets6],
+  }
+  for (const family of looked.subnets6.length > 0 ? [ipv4, ipv6] : [ipv4]) {
+    const gone = new Set<string>()
+    await eachConnection(family, [], (line) => {
+      for (const address of departedIn(line, looked)) gone.add(address)
+    })
+    for (const address of gone) {
+      // It fails when the last of them has just ended by itself, which is what we want.
+      for (const end of ['--orig-src', '--reply-src'])
+        await run('conntrack', ['-D', '-f', family.tracked, end, address]).catch(() => {})
+    }
   }
 }
 
 /** Who speaks on this connection, as client or as server, from an address of our networks that nobody has. */
-export function departedIn(
-  line: string,
-  now: { readonly addresses: ReadonlySet<string>; readonly subnets: readonly Subnet[] },
-): readonly string[] {
-  const ends = [...line.matchAll(/ src=([\d.]+) /g)].map(([, address = '']) => address)
-  return ends.filter((address) => {
-    const number = parseAddress(address)
-    return number !== undefined && !now.addresses.has(address) && now.subnets.some((subnet) => contains(subnet, number))
+export function departedIn(line: string, { addresses, subnets, subnets6 }: Population): readonly string[] {
+  const ends = [...line.matchAll(/ src=([\da-f.:]+) /g)].map(([, address = '']) => address)
+  return ends.filter((text) => {
+    const six = parseAddress6(text)
+    if (six !== undefined)
+      return !addresses.has(formatAddress6(six)) && subnets6.some((subnet) => contains6(subnet, six))
+    const four = parseAddress(text)
+    return four !== undefined && !addresses.has(text) && subnets.some((subnet) => contains(subnet, four))
   })
 }

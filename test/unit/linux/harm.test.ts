@@ -1,6 +1,7 @@
 // What is seen of the harm that others do to our devices, from two files of /proc/net, and which connections nobody is left to end.
 import { expect, test } from 'vitest'
 import { parseSubnet } from '../../../agent/core/addresses/ipv4.ts'
+import { parseSubnet6 } from '../../../agent/core/addresses/ipv6.ts'
 import { departedIn } from '../../../agent/dataplane/linux/departed.ts'
 import { harmTo } from '../../../agent/dataplane/linux/harm.ts'
 import type { State } from '../../../agent/dataplane/linux/kernel-state.ts'
@@ -75,11 +76,18 @@ test('a route that comes to overlap a network is told once it is not known, and 
 })
 
 test('a connection is forgotten for whoever spoke on it from an address of ours that nobody has any more, and for no other', () => {
-  const now = { addresses: new Set(['10.0.9.7', '10.0.9.1']), subnets: [parseSubnet('10.0.9.0/24')!] }
+  const now = {
+    addresses: new Set(['10.0.9.7', '10.0.9.1', 'fd09::7', 'fd09::1']),
+    subnets: [parseSubnet('10.0.9.0/24')!],
+    subnets6: [parseSubnet6('fd09::/64')!],
+  }
   const line = (from: string, answers: string) =>
     `tcp      6 431999 ESTABLISHED src=${from} dst=10.77.0.1 sport=4 dport=80 src=${answers} dst=${from} sport=80 dport=4 [ASSURED] mark=0 use=1`
   expect(departedIn(line('192.0.2.1', '10.0.9.7'), now)).toEqual([])
   expect(departedIn(line('192.0.2.1', '10.0.9.8'), now)).toEqual(['10.0.9.8'])
   expect(departedIn(line('10.0.9.9', '192.0.2.1'), now)).toEqual(['10.0.9.9'])
   expect(departedIn(line('10.0.9.1', '10.0.9.7'), now)).toEqual([])
+  expect(departedIn(line('2001:db8::1', 'fd09::7'), now)).toEqual([])
+  expect(departedIn(line('2001:db8::1', 'fd09::8'), now)).toEqual(['fd09::8'])
+  expect(departedIn(line('fd09:0:0:0:0:0:0:1', 'fd09:0:0:0:0:0:0:9'), now)).toEqual(['fd09:0:0:0:0:0:0:9'])
 })
