@@ -37,7 +37,8 @@ function failover(name: string, title: string, lose: (machine: Machine) => Promi
         await machines[0].ok(
           'vine service create --quiet --name web --mode global --publish 8000:80 busybox httpd -f -p 80 -h /run',
         )
-        const watches = new Map(machines.map((machine) => [machine.name, new KernelWatch(machine)]))
+        const watches = new Map<string, KernelWatch>()
+        for (const machine of machines) watches.set(machine.name, await KernelWatch.open(machine))
         const raw: Loss[] = []
         for (let round = 0; round < losses; round++) {
           await until(
@@ -55,7 +56,7 @@ function failover(name: string, title: string, lose: (machine: Machine) => Promi
           say(`${victim.name}: ${told(Math.max(...Object.values(raw.at(-1)!.outMs)))} ms`)
           if (name === 'linux-power') await victim.powerOn()
           await victim.start(`vine agent ${agentFlags}`)
-          watches.set(victim.name, new KernelWatch(victim))
+          watches.set(victim.name, await KernelWatch.open(victim))
         }
         const values = raw.map(({ outMs }) => Math.max(...Object.values(outMs)))
         return { raw, rows: [atMost({ what: 'out of every kernel', values, unit: 'ms', most: { 0.95: 800 } })] }
@@ -86,14 +87,30 @@ async function measureLoss({ victim, survivors, watches, lose }: Planned): Promi
 class KernelWatch {
   private readonly machine: Machine
   private readonly waiting = new Set<(rule: string, atMs: number) => void>()
+  private hears = false
 
-  constructor(machine: Machine) {
+  private constructor(machine: Machine) {
     this.machine = machine
     machine.begin('stdbuf -oL nft monitor rules', (line) => {
       const atMs = performance.now()
+      this.hears = true
       if (!line.startsWith(`add rule inet grapevine ${chain} `)) return
       for (const heard of this.waiting) heard(line, atMs)
     })
+  }
+
+  /** Once it hears: a change that nobody hears would be waited for until the next one. */
+  static async open(machine: Machine): Promise<KernelWatch> {
+    const watch = new KernelWatch(machine)
+    const change = 'add table ip watch; add chain ip watch all; add rule ip watch all accept; delete table ip watch'
+    await until(
+      async () => {
+        await machine.ok(`nft '${change}'`)
+        return watch.hears
+      },
+      { deadlineMs: 20_000, everyMs: 50, what: `nft monitor to hear changes on ${machine.name}` },
+    )
+    return watch
   }
 
   /** Endpoints in the kernel now. */
