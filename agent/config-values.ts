@@ -74,6 +74,12 @@ export function checkSocket(value: string): string | undefined {
     : undefined
 }
 
+export function checkDockerSocket(value: string): string | undefined {
+  return /^(unix:\/\/)?\//.test(value)
+    ? undefined
+    : "must be the path of a unix socket: containers of another machine are not this node's"
+}
+
 export function checkEndpoint(value: string): string | undefined {
   const parsed = endpoint(value)
   return parsed === undefined || isIP(parsed.host) === 0
@@ -89,4 +95,10 @@ export function endpoint(value: string | undefined): { readonly host: string; re
 
 export function portOf(listen: string): number {
   return Number(multiaddr.exec(listen)?.[3] ?? 0)
+}
+
+/** `key=value` at the first sign. */
+export function halves(text: string, by: string): readonly [string, string] {
+  const at = text.indexOf(by)
+  return [text.slice(0, at), text.slice(at + 1)]
 }

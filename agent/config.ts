@@ -4,10 +4,13 @@
  * Pure: the environment, the file and the machine are handed in. Every value and every relation between values is checked, and all that
  * is wrong is told in one message, because a person who repairs three things wants to start the agent once more, not three times.
  */
+
+import { dataDirDefault, dockerHost, nameOf } from './config-defaults.ts'
 import {
   type Check,
   checkAddress,
   checkApi,
+  checkDockerSocket,
   checkEndpoint,
   checkHost,
   checkJoin,
@@ -17,6 +20,7 @@ import {
   checkServer,
   checkSocket,
   endpoint,
+  halves,
   portOf,
 } from './config-values.ts'
 import { vxlanPort } from './core/routes/overlay.ts'
@@ -27,6 +31,7 @@ export interface AgentConfig {
   readonly node: NodeConfig
   readonly transport: TransportConfig
   readonly dataplane: DataplaneConfig
+  readonly runtime: RuntimeConfig
   readonly dns: DnsConfig
   readonly api: ApiConfig
   readonly log: LogConfig
@@ -63,6 +68,13 @@ export interface DataplaneConfig {
   readonly wireguardPort: number
 }
 
+export interface RuntimeConfig {
+  /** 'docker': tasks are containers, and Docker must answer; 'auto': where it does; 'process': never. */
+  readonly kind: (typeof runtimes)[number]
+  /** Path of Docker's unix socket. */
+  readonly socket: string
+}
+
 export interface DnsConfig {
   /** Ports to try, in order. */
   readonly ports: readonly number[]
@@ -92,6 +104,8 @@ export interface LogConfig {
 }
 
 export const dataplanes = ['auto', 'linux', 'userspace'] as const
+
+export const runtimes = ['auto', 'docker', 'process'] as const
 
 export const logLevels = ['debug', 'info', 'warn', 'error'] as const
 export type LogLevel = (typeof logLevels)[number]
@@ -144,6 +158,8 @@ const keys = new Set([
   'dataplane',
   'data-path-port',
   'wireguard-port',
+  'runtime',
+  'docker-socket',
   'preset',
   'log-level',
 ])
@@ -196,6 +212,10 @@ function build(read: Reader, { env, machine }: ConfigInput): AgentConfig {
       ]),
       dataPathPort: read.whole('data-path-port', 1, 65_535) ?? vxlanPort,
       wireguardPort: read.whole('wireguard-port', 1, 65_535) ?? wireguardPortDefault,
+    },
+    runtime: {
+      kind: read.choice('runtime', runtimes) ?? 'auto',
+      socket: (read.one('docker-socket', checkDockerSocket) ?? dockerHost(env)).replace(/^unix:\/\//, ''),
     },
     dns: {
       ports: ports === undefined ? [53, 10_053] : [ports],
@@ -358,22 +378,6 @@ function texts(value: unknown): readonly string[] {
     .split(',')
     .map((item) => item.trim())
     .filter((item) => item !== '')
-}
-
-/** The machine's name up to its first dot, in the form that node names have. */
-function nameOf(hostname: string): string {
-  const name = (hostname.split('.')[0] ?? '').replace(/[^a-zA-Z0-9-]/g, '-').replace(/^-+|-+$/g, '')
-  return name.slice(0, 63) || 'node'
-}
-
-function dataDirDefault(env: ConfigInput['env'], machine: Machine): string {
-  if (machine.isRoot) return '/var/lib/grapevine'
-  return `${env.XDG_STATE_HOME || `${machine.home}/.local/state`}/grapevine`
-}
-
-function halves(text: string, by: string): readonly [string, string] {
-  const at = text.indexOf(by)
-  return [text.slice(0, at), text.slice(at + 1)]
 }
 
 function orElse<T>(items: readonly T[], otherwise: readonly T[]): readonly T[] {

@@ -44,6 +44,16 @@ const agentFlags: readonly OptionDefinition[] = [
     says: 'UDP port for encrypted networks of the linux data plane',
     standard: '51820',
   },
+  {
+    flags: '--runtime <kind>',
+    says: 'What tasks are: containers (docker), processes (process), or containers where Docker answers (default auto)',
+    choices: ['auto', 'docker', 'process'],
+  },
+  {
+    flags: '--docker-socket <path>',
+    says: 'Unix socket of Docker',
+    standard: 'that of DOCKER_HOST, else /var/run/docker.sock',
+  },
   { flags: '--preset <preset>', says: 'All times together (default lan)', choices: ['local', 'lan', 'wan'] },
   { flags: '--log-level <level>', says: 'What is logged (default info)', choices: ['debug', 'info', 'warn', 'error'] },
   {

@@ -40,7 +40,7 @@ export interface ContextParts {
 
 export function createContext(parts: ContextParts): ApiContext {
   const { node, clock, random, log, events } = parts
-  const { runtime, forwarding: dataplane, mesh, names, dnsPort, kernel, wireguard } = parts.edges
+  const { runtime, forwarding: dataplane, mesh, names, dnsPort, kernel, wireguard, passage } = parts.edges
   const { view } = node
   return {
     view,
@@ -75,7 +75,7 @@ export function createContext(parts: ContextParts): ApiContext {
       ended: dataplane.flowLog().filter(({ endedMs = 0 }) => endedMs >= sinceMs),
       failed: dataplane.failedAttempts().filter(({ pickedMs }) => pickedMs >= sinceMs),
     }),
-    doctor: () => doctor({ config: parts.config, node, mesh, runtime, dnsPort, kernel, wireguard }),
+    doctor: () => doctor({ config: parts.config, node, mesh, runtime, dnsPort, kernel, wireguard, passage }),
     clean: () => kernel.clean(),
     metrics: () =>
       metrics({

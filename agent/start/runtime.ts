@@ -1,0 +1,46 @@
+/**
+ * Which runtime this agent has: containers where Docker answers, processes where it does not or is not wanted. The docker runtime and its client are loaded
+ * only where it is chosen.
+ */
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import type { NodeId } from '../../protocol/ids.ts'
+import type { AgentConfig } from '../config.ts'
+import { reasonOf } from '../fault.ts'
+import { createProcessRuntime } from '../runtime/process/runtime.ts'
+import type { Runtime } from '../world.ts'
+import type { Chosen } from './dataplane.ts'
+import type { Outside } from './edges.ts'
+
+export interface ChosenRuntime {
+  readonly kind: Runtime['name']
+  /** Of Docker. */
+  readonly version?: string
+  /** Why it is not docker, where `auto` found its socket. */
+  readonly reason?: string
+}
+
+/** Throws where Docker was asked for and does not answer, or is too old. */
+export async function openRuntime(
+  { node, runtime: { kind, socket } }: AgentConfig,
+  self: NodeId,
+  { clock, log, plane }: Pick<Outside, 'clock' | 'log'> & { readonly plane: Chosen['kind'] },
+): Promise<{ readonly runtime: Runtime; readonly chosen: ChosenRuntime }> {
+  const processes = (reason?: string) => ({
+    runtime: createProcessRuntime({ dir: join(node.dataDir, 'tasks'), clock, log }),
+    chosen: { kind: 'process' as const, ...(reason === undefined ? {} : { reason }) },
+  })
+  if (kind === 'process' || (kind === 'auto' && !existsSync(socket))) return processes()
+  const { openEngine } = await import('../runtime/docker/engine.ts')
+  try {
+    const engine = await openEngine(socket)
+    const { createDockerRuntime } = await import('../runtime/docker/runtime.ts')
+    const network = plane === 'linux' ? 'none' : 'bridge'
+    const runtime = createDockerRuntime({ engine, socketPath: socket, node: self, network, clock, log })
+    return { runtime, chosen: { kind: 'docker', version: engine.version } }
+  } catch (thrown) {
+    if (kind === 'docker') throw thrown
+    log.warn('tasks are processes, not containers', { reason: reasonOf(thrown) })
+    return processes(reasonOf(thrown))
+  }
+}
