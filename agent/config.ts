@@ -3,11 +3,14 @@
  *
  * Pure: the environment, the file and the machine are handed in. Every value and every relation between values is checked, and all that
  * is wrong is told in one message, because a person who repairs three things wants to start the agent once more, not three times.
+ *
+ * Long because every setting, and what two of them may not be together, is seen in one place.
  */
 import {
   type Check,
   checkAddress,
   checkApi,
+  checkDockerSocket,
   checkEndpoint,
   checkHost,
   checkJoin,
@@ -16,8 +19,10 @@ import {
   checkName,
   checkServer,
   checkSocket,
+  dockerSocketOf,
   endpoint,
   portOf,
+  socketPath,
 } from './config-values.ts'
 import { vxlanPort } from './core/routes/overlay.ts'
 import { fault } from './fault.ts'
@@ -29,6 +34,8 @@ export interface AgentConfig {
   readonly dataplane: DataplaneConfig
   readonly dns: DnsConfig
   readonly api: ApiConfig
+  /** Path of the unix socket of this machine's Docker engine, whether or not one answers there; undefined: none is to be used. */
+  readonly dockerSocket: string | undefined
   readonly log: LogConfig
   readonly preset: Preset
   /** All times of the cluster, from the preset. */
@@ -136,6 +143,7 @@ const keys = new Set([
   'label',
   'upstream-dns',
   'dns-port',
+  'docker-socket',
   'api',
   'tls-ca',
   'tls-cert',
@@ -177,6 +185,7 @@ function build(read: Reader, { env, machine }: ConfigInput): AgentConfig {
   const preset = read.choice('preset', Object.keys(presets) as Preset[]) ?? 'lan'
   const ports = read.whole('dns-port', 0, 65_535)
   const addresses = read.list('address', checkAddress)
+  const socket = socketPath(read.one('socket', checkSocket) ?? machine.socket)
   return {
     node: {
       name: read.one('name', checkName) ?? nameOf(machine.hostname),
@@ -202,10 +211,11 @@ function build(read: Reader, { env, machine }: ConfigInput): AgentConfig {
       upstream: undefinedIfEmpty(read.list('upstream-dns', checkServer)),
     },
     api: {
-      socket: (read.one('socket', checkSocket) ?? machine.socket).replace(/^unix:\/\//, ''),
+      socket,
       tcp: apiOverTcp(read),
       metrics: endpoint(read.one('metrics', checkEndpoint)),
     },
+    dockerSocket: dockerSocketOf(read.one('docker-socket', checkDockerSocket), { host: env.DOCKER_HOST, own: socket }),
     log: { level: read.choice('log-level', logLevels) ?? 'info' },
     preset,
     times: presets[preset],

@@ -28,6 +28,11 @@ const agentFlags: readonly OptionDefinition[] = [
   { flags: '--label <key=value>', says: 'Label of this node, engine.labels.key in constraints', list: true },
   { flags: '--upstream-dns <ip>', says: 'Server for all other names (default those of /etc/resolv.conf)', list: true },
   { flags: '--dns-port <port>', says: 'Port of the resolver', standard: '53, else 10053' },
+  {
+    flags: '--docker-socket <path>',
+    says: 'Docker engine of this machine, which answers for its containers; none: no engine',
+    standard: '/var/run/docker.sock',
+  },
   { flags: '--api <address>', says: 'Answer the API here too, such as 192.0.2.1:2376; needs the three files of TLS' },
   { flags: '--tls-ca <path>', says: 'Authority that signs the certificates of the API clients (PEM)' },
   { flags: '--tls-cert <path>', says: 'Certificate that the API shows them' },

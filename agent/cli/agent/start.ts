@@ -58,6 +58,7 @@ function flagsOf(options: Options): Readonly<Record<string, unknown>> {
     ...one('token', 'token'),
     ...one('name', 'name'),
     ...one('dnsPort', 'dns-port'),
+    ...one('dockerSocket', 'docker-socket'),
     ...one('api', 'api'),
     ...one('tlsCa', 'tls-ca'),
     ...one('tlsCert', 'tls-cert'),
