@@ -13,8 +13,3 @@ export function dataDirDefault(env: ConfigInput['env'], machine: Machine): strin
   if (machine.isRoot) return '/var/lib/grapevine'
   return `${env.XDG_STATE_HOME || `${machine.home}/.local/state`}/grapevine`
 }
-
-/** One that is no unix socket is another machine's, whose containers are not this node's. */
-export function dockerHost({ DOCKER_HOST: host = '' }: ConfigInput['env']): string {
-  return host.startsWith('unix:///') ? host : '/var/run/docker.sock'
-}

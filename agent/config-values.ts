@@ -74,10 +74,27 @@ export function checkSocket(value: string): string | undefined {
     : undefined
 }
 
+/** A socket as Docker writes it, or its path. */
+export function socketPath(text: string): string {
+  return text.replace(/^unix:\/\//, '')
+}
+
+/**
+ * Where this machine's Docker engine would answer: as told, else where Docker's client looks (DOCKER_HOST, where it is no other machine, else
+ * where Docker's packages put it). undefined: nowhere; an agent that listens in Docker's place is not the engine that it looks for.
+ */
+export function dockerSocketOf(
+  asked: string | undefined,
+  { host, own }: { readonly host: string | undefined; readonly own: string },
+): string | undefined {
+  const path = socketPath(asked ?? (host?.startsWith('unix:///') ? host : '/var/run/docker.sock'))
+  return path === 'none' || path === own ? undefined : path
+}
+
 export function checkDockerSocket(value: string): string | undefined {
-  return /^(unix:\/\/)?\//.test(value)
+  return value === 'none' || /^(unix:\/\/)?\//.test(value)
     ? undefined
-    : "must be the path of a unix socket: containers of another machine are not this node's"
+    : "must be the path of a unix socket, or none: containers are run by this machine's own engine"
 }
 
 export function checkEndpoint(value: string): string | undefined {

@@ -3,9 +3,11 @@
  *
  * Pure: the environment, the file and the machine are handed in. Every value and every relation between values is checked, and all that
  * is wrong is told in one message, because a person who repairs three things wants to start the agent once more, not three times.
+ *
+ * Long because every setting, and what two of them may not be together, is seen in one place.
  */
 
-import { dataDirDefault, dockerHost, nameOf } from './config-defaults.ts'
+import { dataDirDefault, nameOf } from './config-defaults.ts'
 import {
   type Check,
   checkAddress,
@@ -19,9 +21,11 @@ import {
   checkName,
   checkServer,
   checkSocket,
+  dockerSocketOf,
   endpoint,
   halves,
   portOf,
+  socketPath,
 } from './config-values.ts'
 import { vxlanPort } from './core/routes/overlay.ts'
 import { fault } from './fault.ts'
@@ -193,6 +197,7 @@ function build(read: Reader, { env, machine }: ConfigInput): AgentConfig {
   const preset = read.choice('preset', Object.keys(presets) as Preset[]) ?? 'lan'
   const ports = read.whole('dns-port', 0, 65_535)
   const addresses = read.list('address', checkAddress)
+  const socket = socketPath(read.one('socket', checkSocket) ?? machine.socket)
   return {
     node: {
       name: read.one('name', checkName) ?? nameOf(machine.hostname),
@@ -215,14 +220,14 @@ function build(read: Reader, { env, machine }: ConfigInput): AgentConfig {
     },
     runtime: {
       kind: read.choice('runtime', runtimes) ?? 'auto',
-      socket: (read.one('docker-socket', checkDockerSocket) ?? dockerHost(env)).replace(/^unix:\/\//, ''),
+      socket: dockerSocketOf(read.one('docker-socket', checkDockerSocket), { host: env.DOCKER_HOST, own: socket }),
     },
     dns: {
       ports: ports === undefined ? [53, 10_053] : [ports],
       upstream: undefinedIfEmpty(read.list('upstream-dns', checkServer)),
     },
     api: {
-      socket: (read.one('socket', checkSocket) ?? machine.socket).replace(/^unix:\/\//, ''),
+      socket,
       tcp: apiOverTcp(read),
       metrics: endpoint(read.one('metrics', checkEndpoint)),
     },

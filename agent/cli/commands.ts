@@ -51,7 +51,7 @@ const agentFlags: readonly OptionDefinition[] = [
   },
   {
     flags: '--docker-socket <path>',
-    says: 'Unix socket of Docker',
+    says: "This machine's Docker, which runs containers and answers for them; none: no Docker",
     standard: 'that of DOCKER_HOST, else /var/run/docker.sock',
   },
   { flags: '--preset <preset>', says: 'All times together (default lan)', choices: ['local', 'lan', 'wan'] },

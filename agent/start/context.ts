@@ -4,6 +4,7 @@
 
 import type { NodeId } from '../../protocol/ids.ts'
 import type { ApiContext, FlowCounters } from '../api/context.ts'
+import { createEngine } from '../api/engine/engine.ts'
 import { requestOver } from '../api/relay.ts'
 import type { AgentConfig } from '../config.ts'
 import type { View } from '../core/view.ts'
@@ -77,6 +78,7 @@ export function createContext(parts: ContextParts): ApiContext {
     }),
     doctor: () => doctor({ config: parts.config, node, mesh, runtime, dnsPort, kernel, wireguard, passage }),
     clean: () => kernel.clean(),
+    engine: parts.config.runtime.socket === undefined ? undefined : createEngine(parts.config.runtime.socket),
     metrics: () =>
       metrics({
         node,

@@ -19,7 +19,6 @@ const notLocked = {
   code: 'unsupported',
   sentence: 'this cluster has no unlock key: it has no manager store to lock',
 } as const
-const noContainers = { code: 'unsupported', sentence: 'networks connect services here, not single containers' } as const
 
 export const refusedPaths: readonly RefusedPath[] = [
   { method: 'POST', path: '/swarm/init', code: 'unavailable', sentence: 'This node is already part of a swarm.' },
@@ -29,13 +28,6 @@ export const refusedPaths: readonly RefusedPath[] = [
     code: 'unavailable',
     sentence: 'This node is already part of a swarm.',
     fix: 'To join another, stop the agent and start it with: vine agent --join … --token …',
-  },
-  {
-    method: 'POST',
-    path: '/swarm/update',
-    code: 'unsupported',
-    sentence: 'a cluster of Grapevine has no raft, dispatcher or certificate settings to change',
-    fix: 'To end join tokens: vine token --rotate',
   },
   { method: 'GET', path: '/swarm/unlockkey', ...notLocked },
   { method: 'POST', path: '/swarm/unlock', ...notLocked },
@@ -47,8 +39,6 @@ export const refusedPaths: readonly RefusedPath[] = [
   { method: 'GET', path: '/configs/{id}', ...noConfigs },
   { method: 'DELETE', path: '/configs/{id}', ...noConfigs },
   { method: 'POST', path: '/configs/{id}/update', ...noConfigs },
-  { method: 'POST', path: '/networks/{id}/connect', ...noContainers },
-  { method: 'POST', path: '/networks/{id}/disconnect', ...noContainers },
 ]
 
 export const refusedRoutes: readonly Route[] = refusedPaths.map(({ method, path, code, sentence, fix }) => ({
