@@ -2,7 +2,7 @@
  * What an agent left in the kernel that nobody accounts for: namespaces, devices, rules and the table, told apart from others' by the agent's mark
  * (names.ts). Looks and removes only when asked; an agent that is killed between two steps is why there is anything.
  */
-import { readdirSync } from 'node:fs'
+import { readdirSync, readlinkSync, statSync } from 'node:fs'
 import type { TaskId } from '../../../protocol/ids.ts'
 import { passageRules, removePassageRule } from './docker-user.ts'
 import { hasIpv6 } from './ipv6.ts'
@@ -60,6 +60,37 @@ export async function removeLeftovers(leftovers: readonly Leftover[]): Promise<r
   for (const name of names('rule of DOCKER-USER')) await removePassageRule(name)
   for (const name of names('table')) await run('nft', ['delete', 'table', ...name.split(' ')])
   return [...refused6, ...refused]
+}
+
+/** Tasks in whose namespaces any program of this machine runs. */
+export async function tasksWithPrograms(mark: string): Promise<ReadonlySet<TaskId>> {
+  const names = strayNamespaces(mark, new Set())
+  if (names.length === 0) return new Set()
+  const used = new Set(
+    readdirSync('/proc')
+      .filter((entry) => /^\d+$/.test(entry))
+      .map(namespaceOf),
+  )
+  const inUse = new Set(names.filter((name) => used.has(inodeOf(name))))
+  const links = await tableOf('ip', ['link', 'show'])
+  const tasks = tasksOf(
+    links.map(({ ifalias }) => String(ifalias ?? '')),
+    mark,
+  )
+  return new Set([...tasks.keys()].filter((task) => inUse.has(namespaceName(task, mark))))
+}
+
+function namespaceOf(pid: string): number | undefined {
+  try {
+    return Number(/\d+/.exec(readlinkSync(`/proc/${pid}/ns/net`))?.[0])
+  } catch {
+    // It ended while we looked.
+    return undefined
+  }
+}
+
+function inodeOf(name: string): number {
+  return statSync(`/run/netns/${name}`, { throwIfNoEntry: false })?.ino ?? 0
 }
 
 function strayNamespaces(mark: string, kept: ReadonlySet<string>): readonly string[] {

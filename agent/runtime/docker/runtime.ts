@@ -112,9 +112,14 @@ export function createDockerRuntime(options: DockerRuntimeOptions): Runtime {
     if (sandbox === undefined) return
     sandboxes.delete(task)
     // What is left of it is found by `compare`, as it is no known task's.
-    remove(engine, sandbox).catch(() => doomSoon())
+    const dropping = remove(engine, sandbox)
+      .catch(doomSoon)
+      .finally(() => pending.delete(dropping))
+    pending.add(dropping)
   }
 
+  /** Removals under way: an agent that ends waits for them. */
+  const pending = new Set<Promise<void>>()
   let removing = false
   function doomSoon(): void {
     if (removing || isClosed) return
@@ -146,7 +151,10 @@ export function createDockerRuntime(options: DockerRuntimeOptions): Runtime {
       entries.set(known.task, entry)
       if (found.State.Running) continue
       entry.isDead = true
-      entry.exit = found.State.Status === 'created' ? gone(clock.wall()) : exitOf(found, '')
+      entry.exit =
+        found.State.Status === 'created'
+          ? gone(clock.wall())
+          : exitOf(found, entry.tty ? '' : await lastWords(engine, entry))
     }
     for (const task of [...sandboxes.keys()])
       if (entries.get(task) === undefined || entries.get(task)?.exit !== undefined) dropSandbox(task)
@@ -193,7 +201,19 @@ export function createDockerRuntime(options: DockerRuntimeOptions): Runtime {
     }
   }
 
-  async function begin(plan: TaskPlan): Promise<{ readonly pid: number | undefined }> {
+  /** Starts under way, for whoever stops the task meanwhile. */
+  const begun = new Map<TaskId, Promise<unknown>>()
+
+  function begin(plan: TaskPlan): Promise<{ readonly pid: number | undefined }> {
+    const beginning = beginNow(plan)
+    begun.set(
+      plan.task,
+      beginning.catch(() => undefined).finally(() => begun.delete(plan.task)),
+    )
+    return beginning
+  }
+
+  async function beginNow(plan: TaskPlan): Promise<{ readonly pid: number | undefined }> {
     const { task, service, slot, attachment } = plan
     assert(!entries.has(task) && sandboxes.has(task), `task ${plan.name} is started once, in its sandbox`)
     const entry: Entry = {
@@ -217,6 +237,7 @@ export function createDockerRuntime(options: DockerRuntimeOptions): Runtime {
 
   async function stop(task: TaskId, how: { readonly signal: string; readonly graceMs: number }): Promise<void> {
     await adopt()
+    await begun.get(task)
     const entry = entries.get(task)
     if (entry === undefined || entry.exit !== undefined) return
     // A second stop shortens the grace and does not signal again: many programs take a second signal for "at once".
@@ -299,6 +320,7 @@ export function createDockerRuntime(options: DockerRuntimeOptions): Runtime {
     async close() {
       isClosed = true
       watch.close()
+      await Promise.all(pending)
     },
   }
 

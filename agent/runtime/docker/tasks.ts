@@ -1,6 +1,7 @@
 /**
  * What the docker runtime knows of a task, and how Docker's word on its end is read.
  */
+import { constants } from 'node:os'
 import type { ContainerInspectInfo } from 'dockerode'
 import type { Exit } from '../../world.ts'
 import type { Labelled } from './labels.ts'
@@ -22,7 +23,17 @@ export interface Entry extends Labelled {
 export function exitOf({ State }: ContainerInspectInfo, lastLine: string): Exit {
   const memory = State.OOMKilled ? 'it took more memory than it may' : ''
   const atMs = Date.parse(State.FinishedAt)
-  return { code: State.ExitCode, signal: undefined, lastLine: memory || lastLine || State.Error || '', atMs }
+  return {
+    code: State.ExitCode,
+    signal: signalOf(State.ExitCode),
+    lastLine: memory || lastLine || State.Error || '',
+    atMs,
+  }
+}
+
+/** Docker tells a program that a signal ended as shells do: 128 and the number. One that ends itself with such a code says the same. */
+function signalOf(code: number): string | undefined {
+  return Object.entries(constants.signals).find(([, number]) => code === 128 + number)?.[0]
 }
 
 /** Removed by somebody, or never begun. */

@@ -44,6 +44,8 @@ export function watchEngine(options: WatchOptions, first: Engine): { close(): vo
     const stream = await engine.docker.getEvents({ filters, abortSignal: ending.signal } as never)
     // Opened is the stream before the look at what is there, so that nothing falls between.
     const heard = hear(stream as unknown as Readable)
+    // It may end before it is waited for.
+    heard.catch(() => {})
     await options.onOpened(engine)
     if (isTold) log.info('Docker answers again')
     isTold = false
