@@ -75,8 +75,8 @@ export interface DataplaneConfig {
 export interface RuntimeConfig {
   /** 'docker': tasks are containers, and Docker must answer; 'auto': where it does; 'process': never. */
   readonly kind: (typeof runtimes)[number]
-  /** Path of Docker's unix socket. */
-  readonly socket: string
+  /** Path of the unix socket of this machine's Docker, whether or not one answers there; undefined: none is to be used. */
+  readonly socket: string | undefined
 }
 
 export interface DnsConfig {

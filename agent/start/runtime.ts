@@ -6,7 +6,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import type { NodeId } from '../../protocol/ids.ts'
 import type { AgentConfig } from '../config.ts'
-import { reasonOf } from '../fault.ts'
+import { fault, reasonOf } from '../fault.ts'
 import { createProcessRuntime } from '../runtime/process/runtime.ts'
 import type { Runtime } from '../world.ts'
 import type { Chosen } from './dataplane.ts'
@@ -30,7 +30,13 @@ export async function openRuntime(
     runtime: createProcessRuntime({ dir: join(node.dataDir, 'tasks'), clock, log }),
     chosen: { kind: 'process' as const, ...(reason === undefined ? {} : { reason }) },
   })
-  if (kind === 'process' || (kind === 'auto' && !existsSync(socket))) return processes()
+  if (kind === 'process' || (kind === 'auto' && (socket === undefined || !existsSync(socket)))) return processes()
+  if (socket === undefined)
+    throw fault(
+      'invalid',
+      'Tasks are to be containers, and no Docker is to be used',
+      'Name its socket with --docker-socket',
+    )
   const { openEngine } = await import('../runtime/docker/engine.ts')
   try {
     const engine = await openEngine(socket)

@@ -1,4 +1,5 @@
 /** Makes the API's mounts of a service's volumes (docker/cli compose/convert/volume.go). Pure. */
+import type { Mount } from '../../../../protocol/spec.ts'
 import { fault } from '../../../fault.ts'
 import { namespaceLabel } from './labels.ts'
 import { filled } from './omit.ts'
@@ -12,7 +13,7 @@ interface Asked {
   readonly volumes: Readonly<Record<string, VolumeDefinition>>
 }
 
-export function mountsOf(asked: Asked): readonly object[] {
+export function mountsOf(asked: Asked): Mount[] {
   return asked.mounts.map((mount) => mountOf(mount, asked))
 }
 
@@ -20,7 +21,7 @@ const kinds = ['volume', 'bind', 'tmpfs', 'npipe', 'cluster']
 /** Which options belong to which kind. */
 const owners = { bind: ['bind', 'npipe'], volume: ['volume'], tmpfs: ['tmpfs'] } as const
 
-function mountOf(mount: ServiceVolume, asked: Asked): object {
+function mountOf(mount: ServiceVolume, asked: Asked): Mount {
   const { service } = asked
   const type = mount.type || 'volume'
   const no = (sentence: string) => fault('invalid', `service ${service}: ${sentence}`)
@@ -38,9 +39,9 @@ function mountOf(mount: ServiceVolume, asked: Asked): object {
   const { source: place, ...more } = type === 'volume' || type === 'cluster' ? named(mount, asked) : { source }
   return {
     Type: type,
+    Target: mount.target ?? '',
     ...filled({
       Source: place,
-      Target: mount.target,
       ReadOnly: mount.read_only,
       Consistency: 'consistency' in mount ? mount.consistency : undefined,
     }),
