@@ -247,6 +247,8 @@ function createAgent({ dir: home, net, index, doors, pids }: Place): Owned {
     'data-dir': dir,
     socket,
     'dns-port': '10053',
+    // An engine of the machine that runs the tests is no part of them.
+    'docker-socket': 'none',
     preset: 'local',
   }
   let child: ChildProcess | undefined

@@ -75,8 +75,9 @@ export function createEngine(socket: string): Engine {
 export function noEngine(socket: string | undefined, cause?: unknown): Fault {
   const fix = 'Start Docker on this machine, or name its socket: vine agent --docker-socket PATH'
   if (socket === undefined) return fault('unavailable', 'this node has no Docker engine to ask', fix)
-  const why = cause === undefined || isAbsent(cause) ? '' : `: ${reasonOf(cause)}`
-  return fault('unavailable', `no Docker engine answers at ${socket}${why}`, fix, cause)
+  if (cause === undefined || isAbsent(cause))
+    return fault('unavailable', `no Docker engine answers at ${socket}`, fix, cause)
+  return fault('unavailable', `the Docker engine at ${socket} gave no answer: ${reasonOf(cause)}`, undefined, cause)
 }
 
 /** Nobody listens there: the machine has no engine, or a stopped one. */
@@ -91,7 +92,7 @@ function exchange(
   body: string | undefined,
 ): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
-    const headers = keptHeaders(incoming.rawHeaders, body)
+    const headers = [...keptHeaders(incoming.rawHeaders, body), 'Connection', 'keep-alive']
     const outgoing = http.request({
       socketPath: socket,
       method: incoming.method ?? 'GET',
@@ -116,7 +117,10 @@ function exchange(
   })
 }
 
-/** What concerns one connection only is left out; the length of a body that was made anew is its own. */
+/**
+ * What concerns one connection only is left out; the length of a body that was made anew is its own. The connection ends with the exchange, and
+ * we end it: asked to, the engine would close it in the moment of its answer, which a write that meets the close would lose (EPIPE).
+ */
 function keptHeaders(raw: readonly string[], body?: string): string[] {
   const dropped = new Set(['connection', 'keep-alive', 'proxy-connection'])
   if (body !== undefined) for (const name of ['content-length', 'transfer-encoding', 'content-type']) dropped.add(name)
@@ -129,7 +133,7 @@ function keptHeaders(raw: readonly string[], body?: string): string[] {
 
 /** Byte for byte, the request's head as it came: what follows an upgrade is no HTTP. Each side may end its half first, as stdin does. */
 function join(path: string, incoming: IncomingMessage, client: Duplex, head: Buffer): void {
-  const engine = net.connect({ path, allowHalfOpen: true })
+  const engine = net.connect(path)
   let answered = false
   engine.once('data', () => {
     answered = true

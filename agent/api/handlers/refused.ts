@@ -15,6 +15,9 @@ interface RefusedPath {
 
 const noSecrets = { code: 'unsupported', sentence: 'Grapevine does not support secrets yet' } as const
 const noConfigs = { code: 'unsupported', sentence: 'Grapevine does not support configs yet' } as const
+/** `docker inspect NAME` asks here last, and takes a 404 for the truth that it is. */
+const noSuchSecret = { code: 'not-found', sentence: 'no such secret: Grapevine does not support secrets yet' } as const
+const noSuchConfig = { code: 'not-found', sentence: 'no such config: Grapevine does not support configs yet' } as const
 const notLocked = {
   code: 'unsupported',
   sentence: 'this cluster has no unlock key: it has no manager store to lock',
@@ -32,13 +35,13 @@ export const refusedPaths: readonly RefusedPath[] = [
   { method: 'GET', path: '/swarm/unlockkey', ...notLocked },
   { method: 'POST', path: '/swarm/unlock', ...notLocked },
   { method: 'POST', path: '/secrets/create', ...noSecrets },
-  { method: 'GET', path: '/secrets/{id}', ...noSecrets },
-  { method: 'DELETE', path: '/secrets/{id}', ...noSecrets },
-  { method: 'POST', path: '/secrets/{id}/update', ...noSecrets },
+  { method: 'GET', path: '/secrets/{id}', ...noSuchSecret },
+  { method: 'DELETE', path: '/secrets/{id}', ...noSuchSecret },
+  { method: 'POST', path: '/secrets/{id}/update', ...noSuchSecret },
   { method: 'POST', path: '/configs/create', ...noConfigs },
-  { method: 'GET', path: '/configs/{id}', ...noConfigs },
-  { method: 'DELETE', path: '/configs/{id}', ...noConfigs },
-  { method: 'POST', path: '/configs/{id}/update', ...noConfigs },
+  { method: 'GET', path: '/configs/{id}', ...noSuchConfig },
+  { method: 'DELETE', path: '/configs/{id}', ...noSuchConfig },
+  { method: 'POST', path: '/configs/{id}/update', ...noSuchConfig },
 ]
 
 export const refusedRoutes: readonly Route[] = refusedPaths.map(({ method, path, code, sentence, fix }) => ({
