@@ -17,6 +17,8 @@ export interface ApiRequest {
   readonly accept: string
   /** Sent by another agent for its client: it is answered from this node alone and never relayed again. */
   readonly relayed: boolean
+  /** It came with a name or token for a registry; what that is stays in the server. */
+  readonly hasRegistryAuth: boolean
   /** Aborted when the client has gone. */
   readonly signal: AbortSignal
   /** The body as JSON. Rejects with a Fault when it is not, or is too large. */

@@ -14,7 +14,7 @@ import type { ApiContext } from './context.ts'
 import { noEngine } from './engine/engine.ts'
 import { throughEngine } from './engine/paths.ts'
 import type { ApiRequest, Reply } from './exchange.ts'
-import { relayedHeader, warningsHeader } from './headers.ts'
+import { hasRegistryAuth, registryAuthHeader, relayedHeader, warningsHeader } from './headers.ts'
 import { apiVersion, createRouter } from './router.ts'
 import { routes } from './routes.ts'
 import { listenSecurely, type SecurePlace } from './secure.ts'
@@ -155,6 +155,7 @@ export function createHttpServer(context: ApiContext): http.Server {
         query: url.searchParams,
         accept: (incoming.headers.accept ?? '').toLowerCase(),
         relayed: isRelayed(incoming),
+        hasRegistryAuth: hasRegistryAuth(incoming.headers[registryAuthHeader]),
         signal,
         json: () => readJson(incoming),
       }

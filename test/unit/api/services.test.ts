@@ -248,6 +248,14 @@ describe('creating a service', () => {
     },
   )
 
+  test('refuses a login for a registry, and takes an empty one', async () => {
+    const auth = (told: unknown) => ({ 'x-registry-auth': Buffer.from(JSON.stringify(told)).toString('base64') })
+    const body = withField('Mode.Replicated', { Replicas: 1 })
+    const refused = await api.request('POST', '/services/create', body, auth({ username: 'me', password: 'hush' }))
+    expect([refused.status, JSON.stringify(refused.body)]).toEqual([501, expect.not.stringContaining('hush')])
+    expect((await api.request('POST', '/services/create', body, auth({ serveraddress: 'x' }))).status).toBe(201)
+  })
+
   test('refuses what needs a container where no node runs any, and takes it where one does', async () => {
     const asked = container({ Mounts: [{ Type: 'tmpfs', Target: '/tmp' }] })
     const refused = await create('web', asked)
