@@ -175,6 +175,27 @@ export const commands: readonly CommandDefinition[] = [
     load: async () => (await import('./doctor/run.ts')).doctor,
   },
   {
+    name: 'import',
+    says: 'Take over the services and networks of a Swarm',
+    about:
+      'Reads the services and networks of a Docker Swarm over its API, prints what would be created here, what is here already, what differs and what cannot be, and asks before it creates anything. The Swarm is left as it is. Run again, it creates what is missing.',
+    options: [
+      { flags: '--from-swarm', says: 'Read a Docker Swarm' },
+      {
+        flags: '--host <host>',
+        says: 'A manager of it, unix://path or tcp://host:port with certificates',
+        standard: 'DOCKER_HOST, else unix:///var/run/docker.sock',
+      },
+      { flags: '--dry-run', says: 'Print the plan and end' },
+      { flags: '-y, --yes', says: 'Do not ask' },
+    ],
+    examples: [
+      { says: 'What would be done?', line: 'vine import --from-swarm --dry-run' },
+      { says: 'Do it', line: 'vine import --from-swarm --yes' },
+    ],
+    load: async () => (await import('./import/run.ts')).importSwarm,
+  },
+  {
     name: 'demo',
     says: 'See three agents lose one of them',
     about:
