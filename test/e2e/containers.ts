@@ -17,21 +17,27 @@ export async function running({ docker }: TestEngine): Promise<ReadonlyMap<strin
 }
 
 export async function serves(machine: Machine, service: string, count: number): Promise<void> {
-  await until(async () => (await states(machine, service)).filter((state) => state === 'Running').length === count, {
+  await until(async () => (await states(machine, service)).filter((state) => state === 'running').length === count, {
     deadlineMs: 20_000,
     what: `${count} tasks of ${service} to run`,
   })
 }
 
-export async function states(machine: Machine, service: string): Promise<readonly string[]> {
-  const text = await machine.ok(
-    `vine service ps ${service} --filter desired-state=running --format '{{.CurrentState}}'`,
+async function states(machine: Machine, service: string): Promise<readonly string[]> {
+  const filters = encodeURIComponent(JSON.stringify({ service: [service], 'desired-state': ['running'] }))
+  const tasks = await machine.client.get<readonly { readonly Status: { readonly State: string } }[]>(
+    `/tasks?filters=${filters}`,
   )
-  return text.split('\n').map((state) => state.split(' ')[0] ?? '')
+  return tasks.map(({ Status }) => Status.State)
 }
 
+/** What became of each task of a service, as `service ps` would say it. */
 export async function errors(machine: Machine, service: string): Promise<string> {
-  return await machine.ok(`vine service ps ${service} --no-trunc --format '{{.CurrentState}} {{.Error}}'`)
+  const filters = encodeURIComponent(JSON.stringify({ service: [service] }))
+  const tasks = await machine.client.get<
+    readonly { readonly Status: { readonly State: string; readonly Err?: string } }[]
+  >(`/tasks?filters=${filters}`)
+  return tasks.map(({ Status }) => `${Status.State} ${Status.Err ?? ''}`).join('\n')
 }
 
 /** As if typed at a shell in the container. */
