@@ -199,7 +199,7 @@ function failure(context: ApiContext, incoming: IncomingMessage, thrown: unknown
 function sentenceFor(incoming: IncomingMessage, { code, message, fix }: Fault): string {
   const isDocker = /^Docker-Client\//.test(incoming.headers['user-agent'] ?? '')
   return isDocker && (code === 'unsupported' || code === 'unavailable') && fix !== undefined
-    ? `${message}. ${fix}`
+    ? `${message.replace(/\.$/, '')}. ${fix}`
     : message
 }
 
