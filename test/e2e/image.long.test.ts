@@ -2,7 +2,7 @@
 // service from nothing, and one of them killed. An engine of its own in a network and mounts of its own; compose.yaml is read here and run key by key,
 // for the plugin that runs it is on few machines.
 import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process'
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, symlinkSync } from 'node:fs'
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterEach, expect, test } from 'vitest'
@@ -95,7 +95,7 @@ async function importBase(): Promise<void> {
   for (const part of ['bin', 'usr/bin', 'etc', 'tmp', 'proc', 'dev', 'sys', 'run', 'var'])
     mkdirSync(join(base, part), { recursive: true })
   const busybox = needs('busybox')
-  cpSync(busybox, join(base, 'bin', 'busybox'), { dereference: true })
+  copyFileSync(busybox, join(base, 'bin', 'busybox'))
   execFileSync(busybox, ['--list'], { encoding: 'utf8' })
     .split('\n')
     .filter((applet) => applet !== '' && applet !== 'busybox' && applet !== 'tar')
@@ -103,7 +103,7 @@ async function importBase(): Promise<void> {
       symlinkSync('busybox', join(base, 'bin', applet))
     })
   const tar = execFileSync('sh', ['-c', 'command -v tar'], { encoding: 'utf8' }).trim()
-  cpSync(tar, join(base, 'bin', 'tar'), { dereference: true })
+  copyFileSync(tar, join(base, 'bin', 'tar'))
   for (const program of [tar, realpathSync(process.execPath), busybox]) copyLibraries(program, base)
   await pipe(['tar', '-C', base, '-c', '.'], ['import', '-', 'base'])
 }
@@ -115,7 +115,7 @@ function copyLibraries(program: string, base: string): void {
   })
   for (const [path] of listed.matchAll(/\/[^\s()]+/g)) {
     mkdirSync(join(base, dirname(path)), { recursive: true })
-    cpSync(path, join(base, path), { dereference: true })
+    copyFileSync(path, join(base, path))
   }
 }
 
@@ -142,7 +142,7 @@ async function run(name: string, service: ComposeService | undefined): Promise<s
   const [entry, ...before] = service.entrypoint ?? []
   return await docker(
     'run',
-    ...(name === 'demo' ? ['--rm'] : ['--detach', '--init']),
+    ...(name === 'demo' ? ['--rm', '--no-healthcheck'] : ['--detach', '--init']),
     ...['--name', name, '--network', 'grapevine', '--hostname', service.hostname ?? name],
     ...service.volumes.flatMap((volume) => ['-v', volume.replace(/^\.\//, `${join(root, 'docker')}/`)]),
     ...(entry === undefined ? [] : ['--entrypoint', entry]),

@@ -129,8 +129,7 @@ function compared(wanted: object, there: object): Outcome {
 /** Paths at which two documents are not alike; nothing, zero, false and the empty are alike. */
 function differences(a: unknown, b: unknown, path: string): readonly string[] {
   if (isEmpty(a) && isEmpty(b)) return []
-  if (!isObject(a) || !isObject(b) || Array.isArray(a) || Array.isArray(b))
-    return JSON.stringify(a) === JSON.stringify(b) ? [] : [path]
+  if (!isObject(a) || !isObject(b)) return JSON.stringify(a) === JSON.stringify(b) ? [] : [path]
   const keys = [...new Set([...Object.keys(a), ...Object.keys(b)])].sort()
   return keys.flatMap((key) => differences(a[key], b[key], path === '' ? key : `${path}.${key}`))
 }

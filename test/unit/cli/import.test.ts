@@ -55,9 +55,16 @@ beforeEach(async () => {
     return { status: 201, body: { Id: 'x', Warning: '' } }
   }
   const createService: Answer = ({ body }) => {
-    const spec = body as { Name: string; TaskTemplate: { Networks: { Target: string }[] } }
+    const spec = body as {
+      Name: string
+      TaskTemplate: { Networks: { Target: string }[] }
+      EndpointSpec: { Ports: object[] }
+    }
     if (spec.Name === 'shop_db') return { status: 501, body: { message: 'Grapevine does not support mounts' } }
     const idOf = (name: string) => made.networks.find(({ Name }) => Name === name)?.Id ?? name
+    // The agent keeps keys in an order of its own.
+    for (const [at, port] of spec.EndpointSpec.Ports.entries())
+      spec.EndpointSpec.Ports[at] = Object.fromEntries(Object.entries(port).toReversed())
     const Networks = spec.TaskTemplate.Networks.map((one) => ({ ...one, Target: idOf(one.Target) }))
     made.services.push({
       ID: 's',
