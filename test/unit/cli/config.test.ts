@@ -50,7 +50,7 @@ describe('readConfig()', () => {
   })
 
   test("Docker's engine is looked for where Docker's client looks, less other machines and the agent itself", () => {
-    const found = (changes: Partial<ConfigInput>) => read(changes).dockerSocket
+    const found = (changes: Partial<ConfigInput>) => read(changes).runtime.socket
     expect(found({})).toBe('/var/run/docker.sock')
     expect(found({ env: { DOCKER_HOST: 'unix:///run/other.sock' } })).toBe('/run/other.sock')
     expect(found({ env: { DOCKER_HOST: 'tcp://192.0.2.1:2376' } })).toBe('/var/run/docker.sock')
