@@ -159,7 +159,6 @@ async function takePart(parts: Parts, { node, control }: Opened, belonging: Belo
     mesh,
     certificate,
     dataplane: edges.chosen,
-    runtime: edges.chosenRuntime,
     wireguard: await wireguardFacts(edges.wireguard),
   })
   const settings = { name: 'grapevine', created: node.view.stamp(), addressPool }

@@ -96,7 +96,6 @@ export function createFake(): Fake {
 
   const context: ApiContext = {
     view,
-    engine: undefined,
     agentVersion: '0.1.0',
     clock: { now: () => set.wallMs, wall: () => set.wallMs },
     random: {
