@@ -9,7 +9,7 @@ import { type Chance, chance, pickOf } from '../fuzz.ts'
 import { needs } from '../needs.ts'
 import { until } from '../until.ts'
 import { createLan, type Lan, type Machine, outsideAddress } from './machines.ts'
-import { leavesNothing, linesOf, type Traces, tracesOf } from './traces.ts'
+import { differences, leavesNothing, linesOf, type Traces, tracesOf } from './traces.ts'
 
 const agent = `vine agent --dataplane linux --preset local --upstream-dns ${outsideAddress}`
 const mark = markOf('/var/lib/grapevine')
@@ -152,12 +152,16 @@ async function oneMachine(): Promise<{ readonly lan: Lan; readonly n1: Machine; 
   const n1 = await lan.add()
   await lan.outside('busybox nc -lk -p 8088 -e sleep 1000 </dev/null >/dev/null 2>&1 &')
   await n1.start(agent)
+  let last: Traces | undefined
   const before = await until(
     async () => {
       const traces = await tracesOf(n1)
-      return traces.rules?.some((rule) => rule.includes('10778')) === true && traces
+      // Twice the same: what the agent runs for a moment, such as a look at the connections, is nothing that has to come back.
+      const rests = last !== undefined && differences(traces, last).length === 0
+      last = traces
+      return rests && traces.rules?.some((rule) => rule.includes('10778')) === true && traces
     },
-    { deadlineMs: 10_000, everyMs: 100, what: 'the agent to have made what every agent has' },
+    { deadlineMs: 10_000, everyMs: 100, what: 'the agent to have made what every agent has, and to rest' },
   )
   return { lan, n1, before }
 }
