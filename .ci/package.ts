@@ -53,7 +53,9 @@ async function build(): Promise<void> {
   mkdirSync(tree, { recursive: true })
   step('building the program')
   const tsc = join(root, 'node_modules', '.bin', 'tsc')
-  const built = spawnSync(tsc, ['-p', join(root, '.ci', 'tsconfig.build.json'), '--outDir', tree], { stdio: 'inherit' })
+  const built = spawnSync(process.execPath, [tsc, '-p', join(root, '.ci', 'tsconfig.build.json'), '--outDir', tree], {
+    stdio: 'inherit',
+  })
   if (built.status !== 0) {
     process.exitCode = 1
     return step('not packed: the program does not build. Mend what tsc names above')
@@ -98,9 +100,11 @@ function copy(from: string, to: string, wanted: (file: string, within: string) =
   cpSync(from, to, { recursive: true, filter: (file) => wanted(file, relative(from, file)) })
 }
 
-/** Sorted, owned by nobody in particular, and dated by the last commit, so that it depends on the content only. */
+/** Sorted, owned by nobody in particular, and dated by the last commit or as is asked for, so that it depends on the content only. */
 async function pack(): Promise<void> {
-  const date = execFileSync('git', ['log', '-1', '--format=%ct'], { cwd: root, encoding: 'utf8' }).trim()
+  const date =
+    process.env.SOURCE_DATE_EPOCH ??
+    execFileSync('git', ['log', '-1', '--format=%ct'], { cwd: root, encoding: 'utf8' }).trim()
   const fixed = [
     '--sort=name',
     '--owner=0',

@@ -74,6 +74,29 @@ export function checkSocket(value: string): string | undefined {
     : undefined
 }
 
+/** A socket as Docker writes it, or its path. */
+export function socketPath(text: string): string {
+  return text.replace(/^unix:\/\//, '')
+}
+
+/**
+ * Where this machine's Docker engine would answer: as told, else where Docker's client looks (DOCKER_HOST, where it is no other machine, else
+ * where Docker's packages put it). undefined: nowhere; an agent that listens in Docker's place is not the engine that it looks for.
+ */
+export function dockerSocketOf(
+  asked: string | undefined,
+  { host, own }: { readonly host: string | undefined; readonly own: string },
+): string | undefined {
+  const path = socketPath(asked ?? (host?.startsWith('unix:///') ? host : '/var/run/docker.sock'))
+  return path === 'none' || path === own ? undefined : path
+}
+
+export function checkDockerSocket(value: string): string | undefined {
+  return value === 'none' || /^(unix:\/\/)?\//.test(value)
+    ? undefined
+    : "must be the path of a unix socket, or none: containers are run by this machine's own engine"
+}
+
 export function checkEndpoint(value: string): string | undefined {
   const parsed = endpoint(value)
   return parsed === undefined || isIP(parsed.host) === 0
@@ -89,4 +112,10 @@ export function endpoint(value: string | undefined): { readonly host: string; re
 
 export function portOf(listen: string): number {
   return Number(multiaddr.exec(listen)?.[3] ?? 0)
+}
+
+/** `key=value` at the first sign. */
+export function halves(text: string, by: string): readonly [string, string] {
+  const at = text.indexOf(by)
+  return [text.slice(0, at), text.slice(at + 1)]
 }

@@ -159,6 +159,7 @@ async function takePart(parts: Parts, { node, control }: Opened, belonging: Belo
     mesh,
     certificate,
     dataplane: edges.chosen,
+    runtime: edges.chosenRuntime,
     wireguard: await wireguardFacts(edges.wireguard),
   })
   const settings = { name: 'grapevine', created: node.view.stamp(), addressPool }

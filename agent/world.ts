@@ -8,6 +8,8 @@ import type { FlowTarget, TaskTarget } from '../protocol/flow-open.ts'
 import type { Version } from '../protocol/hlc.ts'
 import type { NetworkId, NodeId, ServiceId, Slot, TaskId } from '../protocol/ids.ts'
 import type { Kind, Protocol, Scope, Values } from '../protocol/model.ts'
+import type { HealthConfig } from '../protocol/spec.ts'
+import type { ContainerOptions } from './core/container.ts'
 import type { Routes } from './core/routes/types.ts'
 import type { Health } from './core/wanted.ts'
 
@@ -179,6 +181,21 @@ export interface TaskPlan {
   readonly stopGraceMs: number
   /** Lines of the task's /etc/hosts; the runtime gives the task a private one where it can, and says through `hostsFile` where. */
   readonly attachment: Attachment
+  readonly container: ContainerOptions
+}
+
+/** While a runtime prepares a task: what it tells people, and whether it should go on. */
+export interface Preparing {
+  tell(message: string): void
+  isWanted(): boolean
+}
+
+/** A network namespace that a runtime made for a task, for the data plane to furnish. */
+export interface Sandbox {
+  /** Of a process in it. */
+  readonly pid: number
+  /** Its address on a network of the runtime's own, which this node reaches; undefined: it has none, and the data plane gives it some. */
+  readonly address: string | undefined
 }
 
 export interface Exit {
@@ -199,6 +216,7 @@ export interface ObservedTask {
   readonly exit: Exit | undefined
   /** The attachment it was started with, so that it can be adopted. */
   readonly attachment: Attachment
+  readonly sandbox?: Sandbox | undefined
 }
 
 export interface LogQuery {
@@ -221,6 +239,13 @@ export interface Runtime {
   readonly name: 'process' | 'docker'
   /** Whether this node has the program or image: undefined, or a sentence that says what is missing. */
   missing(image: string): Promise<string | undefined>
+  /**
+   * Where a task cannot enter a namespace that the data plane makes: fetches its image, which may take minutes and is told on the way, and makes the
+   * namespace. The plan's attachment is not known yet. Rejects like `start`. What is made goes with the task, or by `remove`.
+   */
+  sandbox?(plan: TaskPlan, way: Preparing): Promise<Sandbox>
+  /** The health check that came with the image of a task that runs. */
+  imageHealth?(task: TaskId): Promise<HealthConfig | undefined>
   /** Rejects with a Fault ('program-missing', 'invalid', …). Starting a task that runs is an error of the caller. */
   start(plan: TaskPlan): Promise<{ readonly pid: number | undefined }>
   /** Stop signal to the whole process group, SIGKILL after the grace. Resolves when it has ended; of an unknown task at once. */
@@ -274,6 +299,11 @@ export interface AttachRequest {
   readonly targets: readonly { readonly protocol: Protocol; readonly target: number }[]
   /** Label grapevine.port=fixed, and host-mode ports: the actual port must be this one. */
   readonly fixed: ReadonlyMap<number, number>
+  /** The namespace that it has already; undefined: the data plane makes what it needs. */
+  readonly sandbox?: Sandbox | undefined
+  /** Further lines of its hosts file, `address name…`, and of its resolv.conf. */
+  readonly hosts?: readonly string[]
+  readonly resolv?: { readonly search: readonly string[]; readonly options: readonly string[] }
 }
 
 export interface Dataplane {

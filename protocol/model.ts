@@ -59,6 +59,10 @@ export const memberSchema = z.looseObject({
   resources: z.object({ nanoCpus: z.number(), memoryBytes: z.number() }),
   version: z.string().max(64),
   runtimes: z.array(z.string().max(64)).max(8),
+  /** Version of Docker, where tasks are containers. */
+  docker: z.string().max(64).optional(),
+  /** Why they are not, though its socket is there. */
+  runtimeReason: shortText.optional(),
   dataplane: z.string().max(64),
   /** Why it is not the linux data plane, though that was asked for where it can be had. */
   dataplaneReason: shortText.optional(),

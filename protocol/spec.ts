@@ -23,6 +23,46 @@ export const healthConfigSchema = z.looseObject({
   StartInterval: nanoseconds.optional(),
 })
 
+export const mountSchema = z.looseObject({
+  /** Anything else than these is refused (core/admit/unsupported.ts). */
+  Type: text.optional(),
+  Source: text.optional(),
+  Target: text,
+  ReadOnly: z.boolean().nullish(),
+  Consistency: text.nullish(),
+  BindOptions: z.looseObject({ Propagation: text.nullish() }).nullish(),
+  VolumeOptions: z
+    .looseObject({
+      NoCopy: z.boolean().nullish(),
+      Labels: labels.nullish(),
+      DriverConfig: z.looseObject({ Name: text.nullish(), Options: labels.nullish() }).nullish(),
+    })
+    .nullish(),
+  TmpfsOptions: z
+    .looseObject({
+      SizeBytes: z.number().int().nonnegative().nullish(),
+      Mode: z.number().int().nonnegative().nullish(),
+    })
+    .nullish(),
+})
+
+export const ulimitSchema = z.looseObject({ Name: text, Soft: z.number().int(), Hard: z.number().int() })
+
+export const privilegesSchema = z.looseObject({
+  SELinuxContext: z
+    .looseObject({
+      Disable: z.boolean().nullish(),
+      User: text.nullish(),
+      Role: text.nullish(),
+      Type: text.nullish(),
+      Level: text.nullish(),
+    })
+    .nullish(),
+  Seccomp: z.looseObject({ Mode: text.nullish(), Profile: text.nullish() }).nullish(),
+  AppArmor: z.looseObject({ Mode: text.nullish() }).nullish(),
+  NoNewPrivileges: z.boolean().nullish(),
+})
+
 export const containerSpecSchema = z.looseObject({
   /** For the process runtime the name of a program on the host's PATH. */
   Image: text,
@@ -36,8 +76,25 @@ export const containerSpecSchema = z.looseObject({
   StopSignal: text.optional(),
   StopGracePeriod: nanoseconds.optional(),
   Healthcheck: healthConfigSchema.optional(),
-  Hosts: words.optional(),
+  /** Lines of a hosts file: `address name…`. */
+  Hosts: words.nullish(),
   Init: z.boolean().nullish(),
+  /** What follows only a container can have (agent/core/container.ts). */
+  Mounts: z.array(mountSchema).max(limits.listItemsMax).nullish(),
+  Groups: words.nullish(),
+  TTY: z.boolean().nullish(),
+  OpenStdin: z.boolean().nullish(),
+  ReadOnly: z.boolean().nullish(),
+  CapabilityAdd: words.nullish(),
+  CapabilityDrop: words.nullish(),
+  Sysctls: labels.nullish(),
+  Ulimits: z.array(ulimitSchema).max(limits.listItemsMax).nullish(),
+  OomScoreAdj: z.number().int().min(-1000).max(1000).nullish(),
+  Privileges: privilegesSchema.nullish(),
+  DNSConfig: z
+    .looseObject({ Nameservers: words.nullish(), Search: words.nullish(), Options: words.nullish() })
+    .nullish(),
+  Isolation: text.nullish(),
 })
 
 export const networkAttachmentSchema = z.looseObject({
@@ -76,6 +133,7 @@ export const taskTemplateSchema = z.looseObject({
   /** Raised by `--force`: a change here replaces every task. */
   ForceUpdate: z.number().int().nonnegative().optional(),
   Runtime: text.optional(),
+  LogDriver: z.looseObject({ Name: text.nullish(), Options: labels.nullish() }).nullish(),
 })
 
 export const portConfigSchema = z.looseObject({
@@ -150,6 +208,9 @@ export const nodeSpecSchema = z.looseObject({
 })
 
 export type HealthConfig = z.infer<typeof healthConfigSchema>
+export type Mount = z.infer<typeof mountSchema>
+export type Ulimit = z.infer<typeof ulimitSchema>
+export type Privileges = z.infer<typeof privilegesSchema>
 export type ContainerSpec = z.infer<typeof containerSpecSchema>
 export type TaskTemplate = z.infer<typeof taskTemplateSchema>
 export type PortConfig = z.infer<typeof portConfigSchema>

@@ -9,6 +9,7 @@ import type { Version } from '../../protocol/hlc.ts'
 import type { NodeId, ServiceId, TaskId } from '../../protocol/ids.ts'
 import type { View } from '../core/view.ts'
 import type { Clock, Log, LogLine, LogQuery, NodeEvent, Random, Writer } from '../world.ts'
+import type { Engine } from './engine/engine.ts'
 
 export interface ApiContext {
   readonly view: View
@@ -49,6 +50,8 @@ export interface ApiContext {
   clean(): Promise<void>
   /** Prometheus text. */
   metrics(): string
+  /** Where the Docker engine of this machine would answer; undefined: nowhere. */
+  readonly engine: Engine | undefined
 }
 
 export interface NodeHealth {

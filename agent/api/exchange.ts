@@ -17,6 +17,8 @@ export interface ApiRequest {
   readonly accept: string
   /** Sent by another agent for its client: it is answered from this node alone and never relayed again. */
   readonly relayed: boolean
+  /** It came with a name or token for a registry; what that is stays in the server. */
+  readonly hasRegistryAuth: boolean
   /** Aborted when the client has gone. */
   readonly signal: AbortSignal
   /** The body as JSON. Rejects with a Fault when it is not, or is too large. */
@@ -25,9 +27,17 @@ export interface ApiRequest {
 
 export type Reply =
   | { readonly kind: 'json'; readonly status: number; readonly body: unknown; readonly warnings?: readonly string[] }
-  | { readonly kind: 'text'; readonly status: number; readonly type: string; readonly text: string }
+  | {
+      readonly kind: 'text'
+      readonly status: number
+      readonly type: string
+      readonly text: string
+      readonly headers?: Readonly<Record<string, string>>
+    }
   | { readonly kind: 'empty'; readonly status: number; readonly after?: () => void }
   | { readonly kind: 'stream'; readonly type: string; readonly chunks: AsyncIterable<Uint8Array | string> }
+  /** The Docker engine of this machine answers. `absent`: a 404 where none is there; `body`: what was read of the request already. */
+  | { readonly kind: 'engine'; readonly absent?: string | undefined; readonly body?: unknown }
 
 export type Handler = (context: ApiContext, request: ApiRequest) => Reply | Promise<Reply>
 

@@ -73,7 +73,8 @@ export function requestOver(stream: Duplex, request: RelayRequest): Promise<Rela
   })
 }
 
-async function readBounded(body: Readable): Promise<string> {
+/** A body as text; one that is larger than any answer of ours is an error. */
+export async function readBounded(body: Readable): Promise<string> {
   const chunks: Buffer[] = []
   let size = 0
   for await (const chunk of body as AsyncIterable<Buffer>) {

@@ -7,7 +7,8 @@ import { type Fault, fault } from '../fault.ts'
 import type { Handler } from './exchange.ts'
 
 export interface Route {
-  readonly method: 'GET' | 'HEAD' | 'POST' | 'DELETE'
+  /** `*`: any. */
+  readonly method: 'GET' | 'HEAD' | 'POST' | 'DELETE' | '*'
   /** `{x}` stands for one segment, `{x...}` for one or more. */
   readonly path: string
   readonly handle: Handler
@@ -38,23 +39,12 @@ export function createRouter(table: readonly Route[]): Router {
       const groups = route.pattern.exec(path)?.groups
       if (groups === undefined) continue
       known = true
-      if (route.method !== method) continue
+      if (route.method !== '*' && route.method !== method) continue
       const params = decode(groups)
       return params === undefined ? fault('invalid', 'the path is not valid') : { handle: route.handle, params, path }
     }
-    return known ? fault('not-found', `${method} is not allowed on ${path}`) : unknownPath(path)
+    return known ? fault('not-found', `${method} is not allowed on ${path}`) : fault('not-found', 'page not found')
   }
-}
-
-/** What `docker ps`, `run`, `exec`, `images` and their like ask for is no swarm's business; a person reads why. */
-function unknownPath(path: string): Fault {
-  return /^\/(containers|exec|images|volumes|plugins|build|session|commit)(\/|$)/.test(path)
-    ? fault(
-        'not-found',
-        'Grapevine runs services, not containers, images or volumes of one machine',
-        'See: vine service ls',
-      )
-    : fault('not-found', 'page not found')
 }
 
 function compile(path: string): RegExp {

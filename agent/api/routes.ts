@@ -1,13 +1,22 @@
 /** Every path that the API answers. Order matters where two fit: the first wins. */
 
+import { engineRoutes } from './engine/paths.ts'
 import { dockerEvents, nodeEvents } from './handlers/events.ts'
 import * as grapevine from './handlers/grapevine.ts'
 import { serviceLogs, taskLogs } from './handlers/logs.ts'
-import { createNetwork, getNetwork, listNetworks, pruneNetworks, removeNetwork } from './handlers/networks.ts'
+import {
+  attachContainer,
+  createNetwork,
+  getNetwork,
+  listNetworks,
+  pruneNetworks,
+  removeNetwork,
+} from './handlers/networks.ts'
 import { inspectNode, listNodes, removeNode, updateNode } from './handlers/nodes.ts'
 import { refusedRoutes } from './handlers/refused.ts'
 import { createService, inspectService, listServices, removeService, updateService } from './handlers/services.ts'
-import { distribution, info, leave, none, ping, swarm, version } from './handlers/system.ts'
+import { leave, swarm, updateSwarm } from './handlers/swarm.ts'
+import { distribution, info, none, ping, version } from './handlers/system.ts'
 import { inspectTask, listTasks } from './handlers/tasks.ts'
 import type { Route } from './router.ts'
 
@@ -18,6 +27,7 @@ export const routes: readonly Route[] = [
   { method: 'GET', path: '/info', handle: info },
   { method: 'GET', path: '/swarm', handle: swarm },
   { method: 'POST', path: '/swarm/leave', handle: leave },
+  { method: 'POST', path: '/swarm/update', handle: updateSwarm },
   { method: 'GET', path: '/distribution/{name...}/json', handle: distribution },
 
   { method: 'GET', path: '/nodes', handle: listNodes },
@@ -39,6 +49,8 @@ export const routes: readonly Route[] = [
   { method: 'POST', path: '/networks/prune', handle: pruneNetworks },
   { method: 'GET', path: '/networks/{id}', handle: getNetwork },
   { method: 'DELETE', path: '/networks/{id}', handle: removeNetwork },
+  { method: 'POST', path: '/networks/{id}/connect', handle: attachContainer },
+  { method: 'POST', path: '/networks/{id}/disconnect', handle: attachContainer },
 
   { method: 'GET', path: '/secrets', handle: none },
   { method: 'GET', path: '/configs', handle: none },
@@ -61,4 +73,5 @@ export const routes: readonly Route[] = [
   { method: 'POST', path: '/grapevine/leave', handle: grapevine.leave },
 
   ...refusedRoutes,
+  ...engineRoutes,
 ]

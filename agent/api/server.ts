@@ -6,12 +6,15 @@
  * as byte streams of the mesh through `serve`.
  */
 import http, { type IncomingMessage, type ServerResponse } from 'node:http'
+import net from 'node:net'
 import type { Duplex } from 'node:stream'
 import { limits } from '../../protocol/limits.ts'
 import { Fault, fault, reasonOf } from '../fault.ts'
 import type { ApiContext } from './context.ts'
+import { noEngine } from './engine/engine.ts'
+import { throughEngine } from './engine/paths.ts'
 import type { ApiRequest, Reply } from './exchange.ts'
-import { relayedHeader, warningsHeader } from './headers.ts'
+import { hasRegistryAuth, registryAuthHeader, relayedHeader, warningsHeader } from './headers.ts'
 import { apiVersion, createRouter } from './router.ts'
 import { routes } from './routes.ts'
 import { listenSecurely, type SecurePlace } from './secure.ts'
@@ -36,9 +39,9 @@ export interface ApiServer {
 
 /** 512: a dashboard and some scripts a node; each costs a file descriptor that forwarding may need. */
 const connectionsMax = 512
-/** 10 s for the headers and 30 s for the whole request: a local client needs milliseconds, a relayed one a round trip. */
+/** 10 s for the headers and 30 s for a body that we read: a local client needs milliseconds, a relayed one a round trip. */
 const headersTimeoutMs = 10_000
-const requestTimeoutMs = 30_000
+const bodyTimeoutMs = 30_000
 
 /** Starts the API. Rejects with a Fault when the socket is taken by a live agent or cannot be made, or TCP was asked for and cannot be had. */
 export async function createApiServer(context: ApiContext, places: ApiPlaces): Promise<ApiServer> {
@@ -47,6 +50,13 @@ export async function createApiServer(context: ApiContext, places: ApiPlaces): P
   await listenOnSocket(server, places.socket).catch((error: unknown) => {
     secure?.close()
     throw error
+  })
+  /** Connections that are the engine's now: node:http has let go of them, so they are ended here. */
+  const joined = new Set<Duplex>()
+  server.on('upgrade', (incoming, socket, head) => {
+    joined.add(socket)
+    socket.on('close', () => joined.delete(socket))
+    context.engine?.passUpgrade(incoming, socket, head)
   })
   return {
     tcpPort: secure?.port,
@@ -60,6 +70,7 @@ export async function createApiServer(context: ApiContext, places: ApiPlaces): P
         secure?.close()
         server.close(() => resolve())
         server.closeAllConnections()
+        for (const socket of joined) socket.destroy()
       }),
   }
 }
@@ -71,8 +82,10 @@ export function createHttpServer(context: ApiContext): http.Server {
     {
       maxHeaderSize: 16 * 1024,
       headersTimeout: headersTimeoutMs,
-      requestTimeout: requestTimeoutMs,
+      // What passes to the engine, such as an image to load, may take long: the bound is on bodies that are read here.
+      requestTimeout: 0,
       keepAliveTimeout: 5_000,
+      shouldUpgradeCallback: (incoming) => context.engine !== undefined && isEngines(incoming),
     },
     (incoming, response) => {
       const gone = new AbortController()
@@ -93,9 +106,41 @@ export function createHttpServer(context: ApiContext): http.Server {
 
   async function answer(incoming: IncomingMessage, response: ServerResponse, signal: AbortSignal): Promise<void> {
     const reply = await replyTo(incoming, signal)
+    if (reply.kind === 'engine') return passOn(reply, incoming, response, signal)
+    await answerWith(reply, incoming, response, signal)
+  }
+
+  async function answerWith(
+    reply: Answerable,
+    incoming: IncomingMessage,
+    response: ServerResponse,
+    signal: AbortSignal,
+  ): Promise<void> {
     // A client that still sends reads no answer: it would only see the connection break.
     if (!incoming.complete && !incoming.destroyed) await swallow(incoming)
     await send(reply, incoming, response, signal)
+  }
+
+  async function passOn(
+    { absent, body }: Reply & { readonly kind: 'engine' },
+    incoming: IncomingMessage,
+    response: ServerResponse,
+    signal: AbortSignal,
+  ): Promise<void> {
+    try {
+      if (context.engine === undefined) throw noEngine(undefined)
+      await context.engine.pass(incoming, response, body === undefined ? undefined : JSON.stringify(body))
+    } catch (thrown) {
+      const { message } = thrown instanceof Fault ? thrown : { message: reasonOf(thrown) }
+      const told = absent === undefined ? thrown : fault('not-found', `${absent} (${message})`)
+      await answerWith(failure(context, incoming, told), incoming, response, signal)
+    }
+  }
+
+  /** Whether a request that asks for another protocol on its connection may have it: the swarm's own paths speak HTTP alone. */
+  function isEngines(incoming: IncomingMessage): boolean {
+    const match = route(incoming.method ?? 'GET', (incoming.url ?? '/').split('?')[0] ?? '/')
+    return !(match instanceof Fault) && match.handle === throughEngine && !isRelayed(incoming)
   }
 
   async function replyTo(incoming: IncomingMessage, signal: AbortSignal): Promise<Reply> {
@@ -109,7 +154,8 @@ export function createHttpServer(context: ApiContext): http.Server {
         params: match.params,
         query: url.searchParams,
         accept: (incoming.headers.accept ?? '').toLowerCase(),
-        relayed: incoming.headers[relayedHeader] !== undefined,
+        relayed: isRelayed(incoming),
+        hasRegistryAuth: hasRegistryAuth(incoming.headers[registryAuthHeader]),
         signal,
         json: () => readJson(incoming),
       }
@@ -120,6 +166,11 @@ export function createHttpServer(context: ApiContext): http.Server {
   }
 }
 
+/** From another agent: its streams are of the mesh, and what it asks for its client is marked. */
+function isRelayed({ headers, socket }: IncomingMessage): boolean {
+  return headers[relayedHeader] !== undefined || !(socket instanceof net.Socket)
+}
+
 function parseUrl(target: string): URL {
   try {
     return new URL(target, 'http://vine')
@@ -128,7 +179,10 @@ function parseUrl(target: string): URL {
   }
 }
 
-function failure(context: ApiContext, incoming: IncomingMessage, thrown: unknown): Reply {
+/** What answers itself; what the engine answers is passed on instead. */
+type Answerable = Exclude<Reply, { readonly kind: 'engine' }>
+
+function failure(context: ApiContext, incoming: IncomingMessage, thrown: unknown): Answerable {
   if (thrown instanceof Fault) {
     const body = {
       message: sentenceFor(incoming, thrown),
@@ -144,17 +198,21 @@ function failure(context: ApiContext, incoming: IncomingMessage, thrown: unknown
 /** Docker's client prints the message alone. Where the sentence is not one of Docker's, which others may match, the remedy goes with it. */
 function sentenceFor(incoming: IncomingMessage, { code, message, fix }: Fault): string {
   const isDocker = /^Docker-Client\//.test(incoming.headers['user-agent'] ?? '')
-  return isDocker && code === 'unsupported' && fix !== undefined ? `${message}. ${fix}` : message
+  return isDocker && (code === 'unsupported' || code === 'unavailable') && fix !== undefined
+    ? `${message.replace(/\.$/, '')}. ${fix}`
+    : message
 }
 
-/** Reads and drops the rest of a request, to a bound; the server's own limits bound the time. */
+/** Reads and drops the rest of a request, to a bound of bytes and time. */
 function swallow(incoming: IncomingMessage): Promise<void> {
   return new Promise((resolve) => {
     let size = 0
+    const timer = setTimeout(resolve, bodyTimeoutMs)
     incoming.on('data', (chunk: Buffer) => {
       size += chunk.length
       if (size > limits.apiBodyBytesMax) resolve()
     })
+    incoming.on('close', () => clearTimeout(timer))
     incoming.on('end', () => resolve())
     incoming.on('close', () => resolve())
     incoming.on('error', () => resolve())
@@ -176,6 +234,9 @@ function readText(incoming: IncomingMessage): Promise<string> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = []
     let size = 0
+    const late = () => reject(fault('invalid', `the body did not come within ${bodyTimeoutMs / 1000} s`))
+    const timer = setTimeout(late, bodyTimeoutMs)
+    incoming.on('close', () => clearTimeout(timer))
     incoming.on('data', (chunk: Buffer) => {
       size += chunk.length
       if (size <= limits.apiBodyBytesMax) chunks.push(chunk)
@@ -191,7 +252,7 @@ function readText(incoming: IncomingMessage): Promise<string> {
 }
 
 async function send(
-  reply: Reply,
+  reply: Answerable,
   incoming: IncomingMessage,
   response: ServerResponse,
   gone: AbortSignal,
@@ -214,6 +275,7 @@ async function send(
       return end(response, reply.status, 'application/json', head ? '' : `${JSON.stringify(reply.body)}\n`)
     }
     case 'text':
+      for (const [name, value] of Object.entries(reply.headers ?? {})) response.setHeader(name, value)
       return end(response, reply.status, reply.type, head ? '' : reply.text)
     case 'empty':
       response.writeHead(reply.status)

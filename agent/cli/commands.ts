@@ -44,6 +44,16 @@ const agentFlags: readonly OptionDefinition[] = [
     says: 'UDP port for encrypted networks of the linux data plane',
     standard: '51820',
   },
+  {
+    flags: '--runtime <kind>',
+    says: 'What tasks are: containers (docker), processes (process), or containers where Docker answers (default auto)',
+    choices: ['auto', 'docker', 'process'],
+  },
+  {
+    flags: '--docker-socket <path>',
+    says: "This machine's Docker, which runs containers and answers for them; none: no Docker",
+    standard: 'that of DOCKER_HOST, else /var/run/docker.sock',
+  },
   { flags: '--preset <preset>', says: 'All times together (default lan)', choices: ['local', 'lan', 'wan'] },
   { flags: '--log-level <level>', says: 'What is logged (default info)', choices: ['debug', 'info', 'warn', 'error'] },
   {
@@ -163,6 +173,27 @@ export const commands: readonly CommandDefinition[] = [
     ],
     examples: [{ says: 'Look', line: 'vine doctor' }],
     load: async () => (await import('./doctor/run.ts')).doctor,
+  },
+  {
+    name: 'import',
+    says: 'Take over the services and networks of a Swarm',
+    about:
+      'Reads the services and networks of a Docker Swarm over its API, prints what would be created here, what is here already, what differs and what cannot be, and asks before it creates anything. The Swarm is left as it is. Run again, it creates what is missing.',
+    options: [
+      { flags: '--from-swarm', says: 'Read a Docker Swarm' },
+      {
+        flags: '--host <host>',
+        says: 'A manager of it, unix://path or tcp://host:port with certificates',
+        standard: 'DOCKER_HOST, else unix:///var/run/docker.sock',
+      },
+      { flags: '--dry-run', says: 'Print the plan and end' },
+      { flags: '-y, --yes', says: 'Do not ask' },
+    ],
+    examples: [
+      { says: 'What would be done?', line: 'vine import --from-swarm --dry-run' },
+      { says: 'Do it', line: 'vine import --from-swarm --yes' },
+    ],
+    load: async () => (await import('./import/run.ts')).importSwarm,
   },
   {
     name: 'demo',

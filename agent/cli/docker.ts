@@ -62,6 +62,7 @@ export interface Node extends Versioned {
       readonly Plugins?: readonly Plugin[] | null
     }
     readonly TLSInfo?: unknown
+    readonly Runtime?: { readonly Name: string; readonly Version?: string; readonly Reason?: string }
     readonly Dataplane?: {
       readonly Name: string
       readonly Reason?: string

@@ -23,4 +23,9 @@ export const groups: readonly Group[] = [
     says: 'Look at nodes, drain and label them',
     load: async () => (await import('./node/commands.ts')).commands,
   },
+  {
+    name: 'stack',
+    says: 'Deploy stacks of Compose files',
+    load: async () => (await import('./stack/commands.ts')).commands,
+  },
 ]

@@ -134,7 +134,7 @@ function wholeNumber(flag: string, value: string): number {
 
 /**
  * Docker's users write `--detach=true` and `--detach=false`; commander knows switches without values only. Rewrites them up to the
- * first argument of a command whose flags end there.
+ * first argument of a command whose flags end there. A switch that is on unless it is denied has a `--no-` of its own.
  */
 function plainSwitches(
   argv: readonly string[],
@@ -160,6 +160,7 @@ function plainSwitches(
     if (switches.has(name) && isYes(value)) result.push(name)
     else if (!switches.has(name)) result.push(token)
     else if (!isNo(value)) throw usage(`invalid value "${value}" for ${name}`, 'It is true or false')
+    else if (switches.has(name.replace('--', '--no-'))) result.push(name.replace('--', '--no-'))
     if (takesValue.has(token) && index + 1 < argv.length) result.push(argv[++index] ?? '')
   }
   return [...result, ...argv.slice(index)]

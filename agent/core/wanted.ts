@@ -7,6 +7,7 @@
 import type { NetworkId, ServiceId } from '../../protocol/ids.ts'
 import type { Protocol, ServiceValue } from '../../protocol/model.ts'
 import type { HealthConfig, PortConfig, ServiceSpec } from '../../protocol/spec.ts'
+import { type ContainerOptions, containerOptions, isEmpty, needsContainer } from './container.ts'
 import type { Stamped } from './view.ts'
 
 export interface Wanted {
@@ -24,6 +25,11 @@ export interface Wanted {
   readonly stopSignal: string
   readonly stopGraceMs: number
   readonly health: Health | undefined
+  /** As the spec has it, for what an image adds to it (`imageHealth`). */
+  readonly healthConfig: HealthConfig | undefined
+  readonly container: ContainerOptions
+  /** What only a container has, in the user's words; undefined: a process will do. */
+  readonly needsContainer: string | undefined
   readonly restart: Restart
   readonly constraints: readonly string[]
   /** Empty: any. An empty word in one means any there. */
@@ -105,6 +111,9 @@ function read(id: ServiceId, value: ServiceValue): Wanted {
     stopSignal: container.StopSignal ?? 'SIGTERM',
     stopGraceMs: milliseconds(container.StopGracePeriod, 10_000),
     health: readHealth(container.Healthcheck),
+    healthConfig: container.Healthcheck,
+    container: containerOptions(spec),
+    needsContainer: needsContainer(spec),
     restart: readRestart(spec),
     constraints: placement?.Constraints ?? [],
     platforms: (placement?.Platforms ?? []).map((p) => ({ os: p.OS ?? '', arch: p.Architecture ?? '' })),
@@ -200,6 +209,12 @@ function readHealth(config: HealthConfig | undefined): Health | undefined {
     startPeriodMs: milliseconds(config.StartPeriod, 0),
     startIntervalMs: milliseconds(config.StartInterval, 5_000),
   }
+}
+
+/** The check of a task whose image brings one: what the service says counts, what it leaves out is the image's (daemon/commit.go, merge). */
+export function imageHealth({ healthConfig: own }: Wanted, image: HealthConfig): Health | undefined {
+  const said = Object.entries(own ?? {}).filter(([, value]) => !isEmpty(value))
+  return readHealth({ ...image, ...Object.fromEntries(said) })
 }
 
 function readRestart(spec: ServiceSpec): Restart {

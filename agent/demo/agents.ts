@@ -67,7 +67,8 @@ export async function createMachines(options: MachinesOptions): Promise<Machines
   async function launch(machine: Owned, args: readonly string[], env: Record<string, string> = {}): Promise<void> {
     mkdirSync(machine.dir, { recursive: true, mode: 0o700 })
     const child = spawn(process.execPath, [main, 'agent', ...machine.args, ...args], {
-      env: { ...options.env, ...env },
+      // The demo's programs are on the machine, not in images.
+      env: { ...options.env, GRAPEVINE_RUNTIME: 'process', ...env },
       stdio: ['ignore', 'ignore', 'pipe'],
     })
     machine.child = child

@@ -36,7 +36,7 @@ function endRecord(exit: Exit): Partial<TaskValue> {
     : exitRecord(exit)
 }
 
-async function adopt(env: AdoptEnv, { task, attachment }: ObservedTask): Promise<void> {
+async function adopt(env: AdoptEnv, { task, attachment, sandbox }: ObservedTask): Promise<void> {
   const { parts, hands } = env
   const record = parts.view.tasks.get(task)
   const service = record === undefined ? undefined : parts.view.services.get(record.value.service)
@@ -57,7 +57,7 @@ async function adopt(env: AdoptEnv, { task, attachment }: ObservedTask): Promise
   if (record === undefined || service === undefined) return
   const asked = wanted(service)
   try {
-    await parts.dataplane.adopt(attachRequest(record, asked), attachment)
+    await parts.dataplane.adopt(attachRequest(record, asked, sandbox), attachment)
     hand.hostname = taskPlan(parts.view, record, asked, attachment).hostname
     announce(parts, task, 'running', 'adopted')
     env.onUp(hand)

@@ -6,7 +6,7 @@ import { wanted } from '../core/wanted.ts'
 import { Fault, reasonOf } from '../fault.ts'
 import { rejection } from './reconcile-claim.ts'
 import { amend, announce, type Hand, type Hands, type ReconcileParts } from './reconcile-parts.ts'
-import { attachRequest, taskPlan } from './task-plan.ts'
+import { attachRequest, taskPlan, unattached } from './task-plan.ts'
 
 /** This node cannot, another perhaps can. `unavailable`: nothing ran, for want of disk, memory or processes. */
 const cannotHere = new Set(['program-missing', 'port-taken', 'invalid', 'unsupported', 'forbidden', 'unavailable'])
@@ -42,7 +42,11 @@ async function start(env: StartEnv, hand: Hand): Promise<void> {
   const service = record === undefined ? undefined : view.services.get(record.value.service)
   if (record === undefined || service === undefined) throw new Fault('not-found', 'its service was removed')
   const asked = wanted(service)
-  const attachment = await dataplane.attach(attachRequest(record, asked))
+  const sandbox = await runtime.sandbox?.(taskPlan(view, record, asked, unattached), {
+    tell: (message) => amend(env.parts, hand.task, { message }),
+    isWanted: () => hand.phase === 'starting',
+  })
+  const attachment = await dataplane.attach(attachRequest(record, asked, sandbox))
   hand.attached = attachment
   const plan = taskPlan(view, record, asked, attachment)
   hand.hostname = plan.hostname
@@ -60,7 +64,8 @@ async function start(env: StartEnv, hand: Hand): Promise<void> {
 async function giveUp({ parts, hands, wake }: StartEnv, hand: Hand, thrown: unknown): Promise<void> {
   const reason = reasonOf(thrown)
   const value = parts.view.tasks.get(hand.task)?.value
-  if (value !== undefined) {
+  // Whoever stops it says why it ended.
+  if (value !== undefined && hand.phase !== 'stopping') {
     const here = thrown instanceof Fault && cannotHere.has(thrown.code)
     const change = here
       ? rejection(parts, value, reason)
@@ -72,5 +77,12 @@ async function giveUp({ parts, hands, wake }: StartEnv, hand: Hand, thrown: unkn
   wake()
   await parts.dataplane.detach(hand.task).catch((error: unknown) => {
     parts.log.warn('a task that did not start could not be detached', { task: hand.task, reason: reasonOf(error) })
+  })
+  if (parts.runtime.sandbox === undefined) return
+  await parts.runtime.remove(hand.task).catch((error: unknown) => {
+    parts.log.warn('what was made for a task that did not start is left', {
+      task: hand.task,
+      reason: reasonOf(error),
+    })
   })
 }

@@ -13,7 +13,7 @@ import { dueInMs } from '../core/reconcile/due.ts'
 import { reconcile } from '../core/reconcile/reconcile.ts'
 import type { Situation, Step, Steps } from '../core/reconcile/steps.ts'
 import { noteVacancies } from '../core/reconcile/vacancies.ts'
-import { wanted } from '../core/wanted.ts'
+import { type Health, imageHealth, wanted } from '../core/wanted.ts'
 import { reasonOf } from '../fault.ts'
 import type { Cancel } from '../world.ts'
 import { adoptTasks } from './reconcile-adopt.ts'
@@ -99,7 +99,20 @@ export function createReconcileLoop(parts: ReconcileParts): ReconcileLoop {
 
   function watch(hand: Hand): void {
     const service = view.services.get(view.tasks.get(hand.task)?.value.service ?? '')
-    readiness.watch(hand, service === undefined ? undefined : wanted(service).health)
+    const asked = service === undefined ? undefined : wanted(service)
+    // A service that brings a whole check, or turns checks off, has the last word.
+    const isSaid = asked === undefined || asked.health !== undefined || asked.healthConfig?.Test?.[0] === 'NONE'
+    const found = isSaid ? undefined : parts.runtime.imageHealth?.(hand.task)
+    if (asked === undefined || found === undefined) readiness.watch(hand, asked?.health)
+    else
+      void found.then(
+        (image) => watchFound(hand, image === undefined ? undefined : imageHealth(asked, image)),
+        () => watchFound(hand, undefined),
+      )
+  }
+
+  function watchFound(hand: Hand, check: Health | undefined): void {
+    if (hands.get(hand.task) === hand && hand.exit === undefined && hand.phase === 'up') readiness.watch(hand, check)
   }
 
   function remove(task: TaskId): void {

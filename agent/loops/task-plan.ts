@@ -5,14 +5,18 @@
  * Pure; it stands beside the loop because it speaks of the runtime's types.
  */
 
+import type { Mount } from '../../protocol/spec.ts'
 import type { Task } from '../core/placement/slots.ts'
 import { expand, type TemplateContext } from '../core/templates.ts'
 import type { Member, View } from '../core/view.ts'
 import type { Wanted } from '../core/wanted.ts'
-import type { Attachment, AttachRequest, TaskPlan } from '../world.ts'
+import type { Attachment, AttachRequest, Sandbox, TaskPlan } from '../world.ts'
 
 /** Where Docker's containers find theirs; in a namespace of its own each task may have the same. */
 const taskResolver = '127.0.0.11:53'
+
+/** Before the data plane has said where the task is. */
+export const unattached: Attachment = { host: '', ports: [], resolver: undefined, hostsFile: undefined }
 
 /** Throws a Fault ('invalid') for a template with an unknown field. */
 export function taskPlan(view: View, task: Task, asked: Wanted, attachment: Attachment): TaskPlan {
@@ -37,11 +41,20 @@ export function taskPlan(view: View, task: Task, asked: Wanted, attachment: Atta
     stopSignal: asked.stopSignal,
     stopGraceMs: asked.stopGraceMs,
     attachment,
+    container: {
+      ...asked.container,
+      mounts: asked.container.mounts.map((mount) => ({ ...mount, ...source(mount, context) })),
+    },
   }
 }
 
+/** Swarm fills templates in there too. */
+function source({ Source: text }: Mount, context: TemplateContext): Partial<Mount> {
+  return text === undefined ? {} : { Source: expand(text, context) }
+}
+
 /** What the data plane is to reserve for a task. The first target is the one that `PORT` tells. */
-export function attachRequest(task: Task, asked: Wanted): AttachRequest {
+export function attachRequest(task: Task, asked: Wanted, sandbox?: Sandbox): AttachRequest {
   const targets = new Map<string, AttachRequest['targets'][number]>()
   const fixed = new Map<number, number>()
   for (const { protocol, target } of [...asked.ports, ...asked.exposed]) {
@@ -57,6 +70,9 @@ export function attachRequest(task: Task, asked: Wanted): AttachRequest {
     networks: task.value.addresses,
     targets: [...targets.values()],
     fixed,
+    sandbox,
+    hosts: asked.container.hosts,
+    resolv: { search: asked.container.dnsSearch, options: asked.container.dnsOptions },
   }
 }
 

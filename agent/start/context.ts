@@ -4,6 +4,7 @@
 
 import type { NodeId } from '../../protocol/ids.ts'
 import type { ApiContext, FlowCounters } from '../api/context.ts'
+import { createEngine } from '../api/engine/engine.ts'
 import { requestOver } from '../api/relay.ts'
 import type { AgentConfig } from '../config.ts'
 import type { View } from '../core/view.ts'
@@ -40,7 +41,7 @@ export interface ContextParts {
 
 export function createContext(parts: ContextParts): ApiContext {
   const { node, clock, random, log, events } = parts
-  const { runtime, forwarding: dataplane, mesh, names, dnsPort, kernel, wireguard } = parts.edges
+  const { runtime, forwarding: dataplane, mesh, names, dnsPort, kernel, wireguard, passage } = parts.edges
   const { view } = node
   return {
     view,
@@ -75,8 +76,9 @@ export function createContext(parts: ContextParts): ApiContext {
       ended: dataplane.flowLog().filter(({ endedMs = 0 }) => endedMs >= sinceMs),
       failed: dataplane.failedAttempts().filter(({ pickedMs }) => pickedMs >= sinceMs),
     }),
-    doctor: () => doctor({ config: parts.config, node, mesh, runtime, dnsPort, kernel, wireguard }),
+    doctor: () => doctor({ config: parts.config, node, mesh, runtime, dnsPort, kernel, wireguard, passage }),
     clean: () => kernel.clean(),
+    engine: parts.config.runtime.socket === undefined ? undefined : createEngine(parts.config.runtime.socket),
     metrics: () =>
       metrics({
         node,

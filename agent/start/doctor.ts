@@ -9,7 +9,7 @@ import { nodeName } from '../core/live.ts'
 import type { Node } from '../node.ts'
 import type { Mesh, Runtime } from '../world.ts'
 import type { Kernel } from './leftovers.ts'
-import type { Wireguard } from './linux.ts'
+import type { OpenedLinux, Wireguard } from './linux.ts'
 
 export interface DoctorOptions {
   readonly config: AgentConfig
@@ -21,6 +21,7 @@ export interface DoctorOptions {
   readonly kernel: Kernel
   /** With the linux data plane. */
   readonly wireguard: Wireguard | undefined
+  readonly passage: OpenedLinux['passage'] | undefined
 }
 
 /** 512 MB: logs of 25 tasks at their cap. */
@@ -40,6 +41,7 @@ export async function doctor(options: DoctorOptions): Promise<readonly Finding[]
     dnsPort(options),
     await disk(options),
     clock(options),
+    ...passing(options),
     ...(await encryption(options)),
     await leftovers(options),
     ...ipv6(options),
@@ -124,6 +126,15 @@ function clock({ node }: DoctorOptions): Finding {
     sentence: `the clock is ${(Math.abs(offsetMs) / 1000).toFixed(1)} s ${side} the cluster`,
     fix: 'Set it by NTP: beyond 10 s this node refuses changes, beyond 60 s the others refuse its records',
   }
+}
+
+/** Of the linux data plane: its packets pass the firewall of whoever else is on this machine, Docker above all. */
+function passing({ passage }: DoctorOptions): readonly Finding[] {
+  if (passage === undefined) return []
+  const lack = passage.lack()
+  if (lack === undefined) return [{ check: 'firewall', ok: true, sentence: 'packets of tasks may be forwarded' }]
+  const fix = 'Let them pass: iptables -I FORWARD -i vb+ -j ACCEPT; iptables -I FORWARD -o vb+ -j ACCEPT'
+  return [{ check: 'firewall', ok: false, sentence: `packets of tasks may be dropped: ${lack}`, fix }]
 }
 
 /** A node without any task of an encrypted network may lack it: that is worth a word and no fix. */

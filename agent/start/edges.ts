@@ -12,16 +12,16 @@ import { nameservers, parseServer } from '../dns/resolv-conf.ts'
 import type { UpstreamServer } from '../dns/upstream.ts'
 import { createMesh } from '../mesh/mesh.ts'
 import type { Node } from '../node.ts'
-import { createProcessRuntime } from '../runtime/process/runtime.ts'
 import type { Identity } from '../trust/identity.ts'
 import type { Clock, Dataplane, Log, Mesh, Random, Runtime } from '../world.ts'
 import { meshMembersOf } from './admission.ts'
 import { type Chosen, chooseDataplane } from './dataplane.ts'
 import { cleanKernel, type Kernel, kernelLeftovers } from './leftovers.ts'
-import type { Wireguard } from './linux.ts'
+import type { OpenedLinux, Wireguard } from './linux.ts'
 import { type Addresses, createNames, type Names } from './names.ts'
 import { meshPlaces } from './reach.ts'
 import { createResolvers, usableDnsPort } from './resolvers.ts'
+import { type ChosenRuntime, openRuntime } from './runtime.ts'
 
 export interface Outside {
   readonly clock: Clock
@@ -32,12 +32,15 @@ export interface Outside {
 export interface Edges {
   readonly mesh: Mesh
   readonly runtime: Runtime
+  /** Which runtime was chosen. */
+  readonly chosenRuntime: ChosenRuntime
   /** What forwards in this process: all, or with the linux data plane what is left to it. */
   readonly forwarding: UserspaceDataplane
   /** Which data plane was chosen. */
   readonly chosen: Chosen
   /** With the linux data plane. */
   readonly wireguard: Wireguard | undefined
+  readonly passage: OpenedLinux['passage'] | undefined
   /** It, with a resolver for each attached task: what the node is given. */
   readonly dataplane: Dataplane
   readonly names: Names
@@ -58,7 +61,10 @@ export async function openEdges(
   const chosen = await chooseDataplane(config)
   const linux = chosen.kind === 'linux' ? await import('./linux.ts') : undefined
   const view = () => node()?.view
-  const runtime = createProcessRuntime({ dir: join(dataDir, 'tasks'), ...outside })
+  const { runtime, chosen: chosenRuntime } = await openRuntime(config, identity.nodeId, {
+    ...outside,
+    plane: chosen.kind,
+  })
   const mesh = await createMesh({ identity, listen: meshPlaces(config), members: meshMembersOf(view), ...outside })
   // In a namespace of its own a task asks at port 53, wherever the agent listens.
   const dnsPort = linux === undefined ? await usableDnsPort(config.dns.ports) : 53
@@ -89,9 +95,11 @@ export async function openEdges(
   return {
     mesh,
     runtime,
+    chosenRuntime,
     forwarding,
     chosen,
     wireguard: opened?.wireguard,
+    passage: opened?.passage,
     dataplane: names.around(inner, addresses, resolvers),
     names,
     dnsPort,
@@ -101,6 +109,7 @@ export async function openEdges(
     },
     async close() {
       await names.close()
+      opened?.passage.close()
       await inner.close()
       await mesh.close()
       await runtime.close()

@@ -26,7 +26,10 @@ export async function cleanKernel(dataDir: string, kept: ReadonlySet<TaskId> | u
 
 async function find(dataDir: string, kept: ReadonlySet<TaskId> | undefined) {
   if (process.getuid?.() !== 0) return []
-  const { findLeftovers } = await import('../dataplane/linux/leftovers.ts')
+  const { findLeftovers, tasksWithPrograms } = await import('../dataplane/linux/leftovers.ts')
   const { markOf } = await import('../dataplane/linux/names.ts')
-  return await findLeftovers(markOf(dataDir), kept)
+  const mark = markOf(dataDir)
+  // Without an agent containers go on, as processes do: what they need stays, for the next agent adopts them.
+  const live = kept ?? (await tasksWithPrograms(mark))
+  return await findLeftovers(mark, kept === undefined && live.size === 0 ? undefined : live)
 }

@@ -10,6 +10,7 @@ import { takenPorts } from '../dataplane/holders.ts'
 import { areBridgesFiltered } from '../dataplane/linux/bridge-filter.ts'
 import { createLinuxDataplane, type LinuxDataplane } from '../dataplane/linux/dataplane.ts'
 import { createDevices } from '../dataplane/linux/devices.ts'
+import { createPassage, type Passage } from '../dataplane/linux/docker-user.ts'
 import { createEncryption } from '../dataplane/linux/encryption.ts'
 import { createFirewall } from '../dataplane/linux/firewall.ts'
 import { listensIpv6 } from '../dataplane/linux/listening.ts'
@@ -26,6 +27,7 @@ import type { Addresses } from './names.ts'
 export interface OpenedLinux {
   readonly plane: LinuxDataplane
   readonly wireguard: Wireguard
+  readonly passage: Passage
 }
 
 /** How other nodes encrypt to this one. */
@@ -60,6 +62,7 @@ export async function openLinux({ config, identity, forwarding, outside, view }:
     log,
     onRestored: () => log.warn('the nft table of the agent had been flushed by another program; it is whole again'),
   })
+  const passage = await createPassage(mark, { clock, log })
   const plane = createLinuxDataplane({
     self,
     devices,
@@ -79,7 +82,7 @@ export async function openLinux({ config, identity, forwarding, outside, view }:
     clock,
     log,
   })
-  return { plane, wireguard: { key: publicKey, port, lack: encryption.lack } }
+  return { plane, passage, wireguard: { key: publicKey, port, lack: encryption.lack } }
 }
 
 /** Names of tasks with namespaces of their own: VIPs and their own addresses. */

@@ -8,6 +8,7 @@ import type { SelfFacts } from '../node.ts'
 import type { Identity } from '../trust/identity.ts'
 import type { Chosen } from './dataplane.ts'
 import type { Wireguard } from './linux.ts'
+import type { ChosenRuntime } from './runtime.ts'
 
 /** Docker's words for what Node calls x64 and arm64 (GOARCH). */
 const architectures: Readonly<Record<string, string>> = { x64: 'amd64', arm64: 'arm64', ia32: '386', arm: 'arm' }
@@ -17,6 +18,7 @@ export interface Reachable {
   readonly mesh: readonly { readonly host: string; readonly port: number }[]
   readonly certificate: Uint8Array
   readonly dataplane: Chosen
+  readonly runtime: ChosenRuntime
   readonly wireguard: SelfFacts['wireguard']
 }
 
@@ -32,7 +34,9 @@ export function selfFacts(config: AgentConfig, identity: Identity, reachable: Re
     platform: { os: platform(), arch: architectures[arch()] ?? arch() },
     resources: { nanoCpus: availableParallelism() * 1e9, memoryBytes: totalmem() },
     version: agentVersion,
-    runtimes: ['process'],
+    runtimes: [reachable.runtime.kind],
+    ...(reachable.runtime.version === undefined ? {} : { docker: reachable.runtime.version.slice(0, 64) }),
+    ...(reachable.runtime.reason === undefined ? {} : { runtimeReason: reachable.runtime.reason.slice(0, 1_000) }),
     dataplane: reachable.dataplane.kind,
     ...(reachable.dataplane.reason === undefined ? {} : { dataplaneReason: reachable.dataplane.reason }),
     ...(reachable.dataplane.kind === 'linux' ? { dataPathPort: config.dataplane.dataPathPort } : {}),

@@ -3,7 +3,7 @@
 // Examples run in a shell with `vine` on the PATH, in an order in which each finds what it names: networks and services are made first,
 // removed last, agents are stopped at the very end. Only what would leave the test's own folder is replaced: addresses, ports, paths, tokens.
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -19,7 +19,10 @@ const socket = join(folder, 'n1', 'vine.sock')
 const address = '127.0.0.79'
 
 /** What must be there first comes first; what ends the agent comes last. `vine demo` has a test of its own. */
-const order = ['network create', 'service create', '', 'service rm', 'network rm', 'node rm', 'token', 'agent']
+const order = [
+  ...['network create', 'service create', 'stack deploy', '', 'stack rm', 'service rm', 'network rm', 'node rm'],
+  ...['token', 'agent'],
+]
 const rank = (command: string) => (order.includes(command) ? order.indexOf(command) : order.indexOf(''))
 const examples = (await everyCommand())
   .filter(({ command }) => command !== 'demo')
@@ -28,6 +31,11 @@ const examples = (await everyCommand())
 
 beforeAll(async () => {
   mkdirSync(join(folder, '.config', 'fish', 'completions'), { recursive: true })
+  writeFileSync(
+    join(folder, 'compose.yaml'),
+    'services: {web: {image: sleep, command: 1d}, old: {image: sleep, command: 1d}}',
+  )
+  writeFileSync(join(folder, 'production.yaml'), 'services: {web: {deploy: {replicas: 2}}}')
   await startAgent('n1')
 })
 
@@ -86,6 +94,8 @@ function environment(name: string): NodeJS.ProcessEnv {
     GRAPEVINE_DATA_DIR: join(folder, name, 'data'),
     GRAPEVINE_ADDRESS: address,
     GRAPEVINE_PRESET: 'local',
+    // To import from, the agent is Swarm enough.
+    DOCKER_HOST: `unix://${socket}`,
   }
 }
 

@@ -247,6 +247,8 @@ function createAgent({ dir: home, net, index, doors, pids }: Place): Owned {
     'data-dir': dir,
     socket,
     'dns-port': '10053',
+    // An engine of the machine that runs the tests is no part of them.
+    'docker-socket': 'none',
     preset: 'local',
   }
   let child: ChildProcess | undefined
@@ -380,7 +382,8 @@ function runVine(socket: string, args: readonly string[]): Promise<Ran> {
 function plainEnv(): Record<string, string> {
   const { PATH = '/usr/bin:/bin', HOME = '/' } = process.env
   const NODE_COMPILE_CACHE = join(root, 'node_modules', '.cache', 'vine')
-  return { PATH, HOME, NODE_COMPILE_CACHE, MALLOC_ARENA_MAX: mallocArenas }
+  // Docker of the machine that runs the tests is nobody's business.
+  return { PATH, HOME, NODE_COMPILE_CACHE, MALLOC_ARENA_MAX: mallocArenas, GRAPEVINE_RUNTIME: 'process' }
 }
 
 /** The second octet of this cluster's addresses; taken as long as the socket is open. */

@@ -5,6 +5,7 @@ import type { Overlay, OverlayNetwork } from '../../agent/core/routes/overlay.ts
 import type { TaskLinks } from '../../agent/dataplane/linux/devices.ts'
 import { cableName, namespaceName, taskMac, tunnelName } from '../../agent/dataplane/linux/names.ts'
 import type { TaskPlan } from '../../agent/world.ts'
+import { noContainer } from '../contract/runtime/harness.ts'
 import { needs } from '../needs.ts'
 import { root } from '../tidy/source.ts'
 import { until } from '../until.ts'
@@ -342,6 +343,7 @@ test('a program runs inside its network with a resolv.conf of its own, its healt
     ...{ task: task(n1), service: 'web'.padEnd(25, '0'), serviceName: 'web', slot: '1', name: 'web.1', image: 'sleep' },
     ...{ command: [], args: ['1000'], env: {}, dir: undefined, user: 'nobody', hostname: 'web', labels: {} },
     ...{ stopSignal: 'SIGTERM', stopGraceMs: 1_000 },
+    container: noContainer,
     attachment: {
       ...{ host: address(n1), ports: [], resolver: '10.0.9.1:30001', hostsFile: '/run/names' },
       ...{ netns: netns(n1), resolvFile: '/run/resolv' },

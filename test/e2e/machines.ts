@@ -21,6 +21,8 @@ export interface Machine {
   readonly name: string
   /** On the switch that its default route leads to. */
   readonly address: string
+  /** Its files, as the host sees them. */
+  readonly root: string
   /** Of the agent's standard socket. */
   readonly client: Client
   /** Runs a line of shell on it; `vine` is on its PATH. */
@@ -210,8 +212,11 @@ function createMachine(lab: number, index: number, options: MachineOptions): Mac
   const machine: Machine = {
     name,
     address: `10.77.0.${index}`,
+    get root() {
+      return `/proc/${pid()}/root`
+    },
     get client() {
-      return createClient(`/proc/${pid()}/root/run/grapevine/vine.sock`)
+      return createClient(`${machine.root}/run/grapevine/vine.sock`)
     },
     said: () => said,
     run: (line) => shell(pid(), line),

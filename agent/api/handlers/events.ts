@@ -6,6 +6,8 @@
  */
 import type { NodeEvent } from '../../world.ts'
 import type { ApiContext } from '../context.ts'
+import type { Engine } from '../engine/engine.ts'
+import { together } from '../engine/events.ts'
 import type { ApiRequest, Reply } from '../exchange.ts'
 import { type Filters, passes, readFilters } from '../filters.ts'
 import { readTime } from './logs.ts'
@@ -17,7 +19,20 @@ export function dockerEvents(context: ApiContext, request: ApiRequest): Reply {
     const message = dockerEvent(event)
     return fitsDocker(filters, message) ? `${JSON.stringify(message)}\n` : undefined
   })
-  return { kind: 'stream', type: lineType(request.accept), chunks: lines }
+  const { engine } = context
+  const chunks = engine === undefined || request.relayed ? lines : withEngine(lines, engine, request)
+  return { kind: 'stream', type: lineType(request.accept), chunks }
+}
+
+/** The engine of this machine tells of its containers, images and volumes in the same stream. */
+function withEngine(lines: AsyncGenerator<string>, engine: Engine, request: ApiRequest): AsyncGenerator<string> {
+  const end = new AbortController()
+  const theirs = engine.lines(`/events?${request.query}`, AbortSignal.any([request.signal, end.signal]))
+  return together(
+    lines,
+    map(theirs, (line) => `${line}\n`),
+    () => end.abort(),
+  )
 }
 
 /** `/grapevine/events`: JSON lines, or server-sent events for browsers. */

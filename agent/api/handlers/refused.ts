@@ -15,11 +15,13 @@ interface RefusedPath {
 
 const noSecrets = { code: 'unsupported', sentence: 'Grapevine does not support secrets yet' } as const
 const noConfigs = { code: 'unsupported', sentence: 'Grapevine does not support configs yet' } as const
+/** `docker inspect NAME` asks here last, and takes a 404 for the truth that it is. */
+const noSuchSecret = { code: 'not-found', sentence: 'no such secret: Grapevine does not support secrets yet' } as const
+const noSuchConfig = { code: 'not-found', sentence: 'no such config: Grapevine does not support configs yet' } as const
 const notLocked = {
   code: 'unsupported',
   sentence: 'this cluster has no unlock key: it has no manager store to lock',
 } as const
-const noContainers = { code: 'unsupported', sentence: 'networks connect services here, not single containers' } as const
 
 export const refusedPaths: readonly RefusedPath[] = [
   { method: 'POST', path: '/swarm/init', code: 'unavailable', sentence: 'This node is already part of a swarm.' },
@@ -30,25 +32,16 @@ export const refusedPaths: readonly RefusedPath[] = [
     sentence: 'This node is already part of a swarm.',
     fix: 'To join another, stop the agent and start it with: vine agent --join … --token …',
   },
-  {
-    method: 'POST',
-    path: '/swarm/update',
-    code: 'unsupported',
-    sentence: 'a cluster of Grapevine has no raft, dispatcher or certificate settings to change',
-    fix: 'To end join tokens: vine token --rotate',
-  },
   { method: 'GET', path: '/swarm/unlockkey', ...notLocked },
   { method: 'POST', path: '/swarm/unlock', ...notLocked },
   { method: 'POST', path: '/secrets/create', ...noSecrets },
-  { method: 'GET', path: '/secrets/{id}', ...noSecrets },
-  { method: 'DELETE', path: '/secrets/{id}', ...noSecrets },
-  { method: 'POST', path: '/secrets/{id}/update', ...noSecrets },
+  { method: 'GET', path: '/secrets/{id}', ...noSuchSecret },
+  { method: 'DELETE', path: '/secrets/{id}', ...noSuchSecret },
+  { method: 'POST', path: '/secrets/{id}/update', ...noSuchSecret },
   { method: 'POST', path: '/configs/create', ...noConfigs },
-  { method: 'GET', path: '/configs/{id}', ...noConfigs },
-  { method: 'DELETE', path: '/configs/{id}', ...noConfigs },
-  { method: 'POST', path: '/configs/{id}/update', ...noConfigs },
-  { method: 'POST', path: '/networks/{id}/connect', ...noContainers },
-  { method: 'POST', path: '/networks/{id}/disconnect', ...noContainers },
+  { method: 'GET', path: '/configs/{id}', ...noSuchConfig },
+  { method: 'DELETE', path: '/configs/{id}', ...noSuchConfig },
+  { method: 'POST', path: '/configs/{id}/update', ...noSuchConfig },
 ]
 
 export const refusedRoutes: readonly Route[] = refusedPaths.map(({ method, path, code, sentence, fix }) => ({

@@ -34,6 +34,7 @@ export function inspectService(context: ApiContext, request: ApiRequest): Reply 
 }
 
 export async function createService(context: ApiContext, request: ApiRequest): Promise<Reply> {
+  refuseRegistryAuth(request)
   const raw = await request.json()
   assertMayWrite(context)
   const bytes = context.random.bytes(16)
@@ -46,6 +47,7 @@ export async function createService(context: ApiContext, request: ApiRequest): P
 }
 
 export async function updateService(context: ApiContext, request: ApiRequest): Promise<Reply> {
+  refuseRegistryAuth(request)
   const rollback = readRollback(request)
   const raw = rollback ? undefined : await request.json()
   assertMayWrite(context)
@@ -59,6 +61,16 @@ export async function updateService(context: ApiContext, request: ApiRequest): P
     { scope: 'cluster', kind: 'service', id: current.id, value, expect: current.version },
   ])
   return json({ Warnings: [...held, ...missing, ...labelWarnings(value.spec)] })
+}
+
+/** Every node would have to hold it, also those that join later, and nothing here is kept from a member yet. */
+function refuseRegistryAuth({ hasRegistryAuth }: ApiRequest): void {
+  if (!hasRegistryAuth) return
+  throw fault(
+    'unsupported',
+    'Grapevine does not hand on what a registry asks of who fetches (X-Registry-Auth, --with-registry-auth)',
+    'Fetch the image on the nodes beforehand (docker pull), or use a registry that asks nothing of them',
+  )
 }
 
 export async function removeService(context: ApiContext, request: ApiRequest): Promise<Reply> {

@@ -1,33 +1,44 @@
-/** Docker's system paths: _ping, version, info, swarm, and the registry look-up that its client makes before `service create`. */
-import { isUp, nodeName } from '../../core/live.ts'
-import type { View } from '../../core/view.ts'
+/**
+ * Docker's system paths: _ping, version, info, and the registry look-up that its client makes before `service create`. Where the machine has a
+ * Docker engine, its part is in the answers.
+ */
 import { fault } from '../../fault.ts'
 import type { ApiContext } from '../context.ts'
-import { type ApiRequest, empty, flag, json, type Reply } from '../exchange.ts'
-import { renderInfo, renderSwarm, renderVersion } from '../render/swarm.ts'
+import type { EngineAnswer } from '../engine/engine.ts'
+import { lowerVersion, mergeInfo, mergeVersion } from '../engine/merge.ts'
+import { type ApiRequest, json, type Reply } from '../exchange.ts'
+import { renderInfo, renderVersion } from '../render/swarm.ts'
+import { apiVersion } from '../router.ts'
 
-export function ping(): Reply {
-  return { kind: 'text', status: 200, type: 'text/plain; charset=utf-8', text: 'OK' }
+/** Clients negotiate by its headers: the version that engine and agent both speak, and which builder the engine has. */
+export async function ping(context: ApiContext, request: ApiRequest): Promise<Reply> {
+  const answer = await askEngine(context, request, '/_ping')
+  const builder = answer?.headers['builder-version']
+  const headers = {
+    'Api-Version': lowerVersion(apiVersion, headerOf(answer, 'api-version')),
+    ...(typeof builder === 'string' ? { 'Builder-Version': builder } : {}),
+  }
+  return { kind: 'text', status: 200, type: 'text/plain; charset=utf-8', text: 'OK', headers }
 }
 
-export function version(context: ApiContext): Reply {
-  return json(renderVersion(context))
+export async function version(context: ApiContext, request: ApiRequest): Promise<Reply> {
+  return json(mergeVersion(renderVersion(context), await askEngine(context, request, '/version')))
 }
 
-export function info(context: ApiContext): Reply {
-  return json(renderInfo(context))
+export async function info(context: ApiContext, request: ApiRequest): Promise<Reply> {
+  return json(mergeInfo(renderInfo(context), await askEngine(context, request, '/info')))
 }
 
-export function swarm(context: ApiContext): Reply {
-  return json(renderSwarm(context.view))
-}
-
-/** Images are programs of the nodes here: there is no registry to ask. Docker's client goes on with a warning. */
-export function distribution(_context: ApiContext, request: ApiRequest): Reply {
-  throw fault(
-    'not-found',
-    `no registry is asked for ${(request.params.name ?? '').slice(0, 200)}: an image is a program of the nodes`,
-  )
+/**
+ * Where this node runs containers, its engine asks the registry. Elsewhere images are programs of the nodes and there is no registry to ask:
+ * Docker's client goes on with a warning.
+ */
+export function distribution(context: ApiContext, request: ApiRequest): Reply {
+  const name = (request.params.name ?? '').slice(0, 200)
+  const runtimes = context.view.members.get(context.view.self)?.record.value.runtimes ?? []
+  const absent = `no registry is asked for ${name}: an image is a program of the nodes`
+  if (!runtimes.includes('docker') || request.relayed) throw fault('not-found', absent)
+  return { kind: 'engine', absent }
 }
 
 /** Secrets and configs: there are none, since none can be made. Docker's client asks before it removes a stack. */
@@ -35,18 +46,12 @@ export function none(): Reply {
   return json([])
 }
 
-/** This node leaves the cluster: drained, its tasks moved, the agent ended. Docker's client asks first, as every node here is a manager. */
-export function leave(context: ApiContext, request: ApiRequest): Reply {
-  if (!flag(request.query, 'force')) throw fault('unavailable', leavingSentence(context.view))
-  return empty(200, () => context.stop({ keepTasks: false }))
+/** Another agent that asks wants to know what this one knows. */
+async function askEngine({ engine }: ApiContext, request: ApiRequest, path: string): Promise<EngineAnswer | undefined> {
+  return request.relayed ? undefined : engine?.ask('GET', path, request.signal)
 }
 
-/** Docker's sentence as far as it is true here, and what leaving does. Its client prints this alone, so the remedy is in it. */
-function leavingSentence(view: View): string {
-  const others = [...view.members.values()].some((member) => member.id !== view.self && isUp(member))
-  const name = nodeName(view, view.self)
-  const what = others
-    ? `Leaving stops the tasks of ${name}, which run elsewhere then, and ends its agent.`
-    : `No other node is up: its tasks stop and run nowhere, and the agent of ${name} ends.`
-  return `You are attempting to leave the swarm on a node that is participating as a manager. ${what} Use \`--force\` to leave.`
+function headerOf(answer: EngineAnswer | undefined, name: string): string | undefined {
+  const value = answer?.headers[name]
+  return typeof value === 'string' && /^1\.\d{1,4}$/.test(value) ? value : undefined
 }

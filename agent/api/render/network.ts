@@ -70,7 +70,7 @@ export function inspectNetwork(view: View, network: Stamped<NetworkValue>, show:
 /** `NetworksAttachments` of a task. */
 export function renderAttachment(view: View, id: NetworkId, address: string) {
   const network = view.networks.get(id)
-  if (network === undefined) return { Network: { ID: id }, Addresses: [address] }
+  if (network === undefined) return { Network: { ID: id }, Addresses: addressesOf(view, id, address) }
   const { spec, created, subnet, gateway } = network.value
   const range = askedOf(spec, 4)?.IPRange ?? ''
   const config = { Subnet: subnet, ...(range === '' ? {} : { Range: range }), Gateway: gateway }

@@ -33,6 +33,12 @@ export function renderNode(view: View, member: Member) {
         Plugins: [{ Type: 'Network', Name: 'overlay' }],
       },
       TLSInfo: {},
+      // No word of Docker's: what tasks are here, and why not containers where Docker seems to be.
+      Runtime: {
+        Name: value.runtimes[0] ?? 'process',
+        ...(value.docker === undefined ? {} : { Version: value.docker }),
+        ...(value.runtimeReason === undefined ? {} : { Reason: value.runtimeReason }),
+      },
       // No word of Docker's: who forwards on this node, why not the kernel where that was asked for, and what of it does not work.
       Dataplane: {
         Name: value.dataplane,

@@ -1,5 +1,6 @@
 /** A service in Docker's shape (swagger.yaml, Service). Spec as stored; everything else computed from the view. */
 import type { ServiceValue } from '../../../protocol/model.ts'
+import type { ServiceSpec } from '../../../protocol/spec.ts'
 import { isLiveTask } from '../../core/live.ts'
 import type { Stamped, View } from '../../core/view.ts'
 import { wanted } from '../../core/wanted.ts'
@@ -14,12 +15,19 @@ export function renderService(context: ApiContext, service: Stamped<ServiceValue
   return {
     ID: service.id,
     ...stamps(service.version, created, updatedMs),
-    Spec: spec,
+    Spec: withEndpointMode(spec),
     ...(previous === undefined ? {} : { PreviousSpec: previous }),
     Endpoint: endpoint(context.view, service.value),
     ...(update === undefined ? {} : { UpdateStatus: update }),
     ...(show.status ? { ServiceStatus: countTasks(context.view, service, context.clock.wall()) } : {}),
   }
+}
+
+/** Docker's daemon tells the mode that it took where none was asked for: Traefik goes by it to find a service's virtual IP. */
+function withEndpointMode(spec: ServiceSpec): ServiceSpec {
+  const { EndpointSpec: asked } = spec
+  if (asked === undefined || asked === null || asked.Mode !== undefined) return spec
+  return { ...spec, EndpointSpec: { ...asked, Mode: 'vip' } }
 }
 
 /** Slots that run, of the slots that should. */

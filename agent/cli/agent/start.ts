@@ -66,6 +66,8 @@ function flagsOf(options: Options): Readonly<Record<string, unknown>> {
     ...one('dataplane', 'dataplane'),
     ...one('dataPathPort', 'data-path-port'),
     ...one('wireguardPort', 'wireguard-port'),
+    ...one('runtime', 'runtime'),
+    ...one('dockerSocket', 'docker-socket'),
     ...one('preset', 'preset'),
     ...one('logLevel', 'log-level'),
   }

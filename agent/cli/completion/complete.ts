@@ -87,6 +87,7 @@ async function argumentsOf(call: Asking, definition: CommandDefinition, given: n
   if (args.includes('replicas'))
     return (await names(() => serviceWords(call))).map(({ word, says }) => ({ word: `${word}=`, says }))
   if (args.includes('<service')) return names(() => serviceWords(call))
+  if (args.includes('<stack')) return names(() => stackWords(call))
   if (args.includes('<network') && definition.name !== 'create') return names(() => networkWords(call))
   if (/[<[]node/.test(args)) return names(() => nodeWords(call))
   if (args === '<shell>') return ['bash', 'zsh', 'fish'].map((word) => ({ word, says: 'shell' }))
@@ -106,6 +107,12 @@ async function names(read: () => Promise<readonly Word[]>): Promise<readonly Wor
 async function serviceWords({ api }: Asking): Promise<readonly Word[]> {
   const services = await api.get<readonly Service[]>('/services')
   return services.map(({ Spec }) => ({ word: Spec.Name, says: Spec.TaskTemplate.ContainerSpec.Image }))
+}
+
+async function stackWords({ api }: Asking): Promise<readonly Word[]> {
+  const services = await api.get<readonly Service[]>('/services')
+  const stacks = new Set(services.flatMap(({ Spec }) => Spec.Labels?.['com.docker.stack.namespace'] ?? []))
+  return [...stacks].map((word) => ({ word, says: 'stack' }))
 }
 
 async function networkWords({ api }: Asking): Promise<readonly Word[]> {

@@ -50,6 +50,7 @@ export function prettyNode({ ID, Spec, Description, Status, ManagerStatus, Creat
     ...plugins(Description?.Engine?.Plugins ?? []),
     `Engine Version:\t\t${Description?.Engine?.EngineVersion ?? ''}`,
     ...pairs(Description?.Engine?.Labels, 'Engine Labels:'),
+    ...runtime(Description?.Runtime),
     ...dataplane(Description?.Dataplane),
   ].join('\n')
 }
@@ -59,6 +60,15 @@ function plugins(all: readonly Plugin[]): readonly string[] {
   const kinds = [...new Set(all.map(({ Type }) => Type ?? ''))].sort()
   const names = (kind: string) => all.flatMap(({ Type, Name }) => (Type === kind && Name ? [Name] : []))
   return kinds.length === 0 ? [] : ['Plugins:', ...kinds.map((kind) => ` ${kind}:\t\t${names(kind).join(', ')}`)]
+}
+
+/** Docker has no such line: only where tasks are containers, or could be. */
+function runtime(told: NonNullable<Node['Description']>['Runtime']): readonly string[] {
+  if (told === undefined || (told.Name === 'process' && told.Reason === undefined)) return []
+  return [
+    `Runtime:\t\t${[told.Name, told.Version].filter(Boolean).join(' ')}`,
+    ...(told.Reason === undefined ? [] : [` Not docker:\t\t${told.Reason}`]),
+  ]
 }
 
 /** Docker has no such line: only where there is something to tell. */

@@ -56,7 +56,7 @@ const create: CommandDefinition = {
   name: 'create',
   says: 'Create a new service',
   about:
-    'Creates a service and waits until its tasks run. The image is the name of a program on the PATH of the nodes; a registry, tag or digest in it is dropped. Flags end at the image: what follows is for the program.',
+    'Creates a service and waits until its tasks run. On nodes with Docker the image is one of Docker; on others it is the name of a program on their PATH, and a registry, tag or digest in it is dropped. Flags end at the image: what follows is for the program.',
   args: '<image> [command...]',
   passThrough: true,
   options: [

@@ -6,10 +6,19 @@ import { printListing } from '../listing.ts'
 import { naturalCompare, shortId, shortImage } from '../wording.ts'
 
 export async function ls(call: Call): Promise<number> {
-  const services = await call.api.get<readonly Service[]>('/services', {
-    status: true,
-    filters: filterQuery(call.options),
-  })
+  printServices(call, await readServices(call))
+  return 0
+}
+
+/** What `--filter` asks for, of those that are always asked for, with their counts of tasks. */
+export function readServices(
+  { api, options }: Call,
+  always: Readonly<Record<string, readonly string[]>> = {},
+): Promise<readonly Service[]> {
+  return api.get<readonly Service[]>('/services', { status: true, filters: filterQuery(options, always) })
+}
+
+export function printServices(call: Call, services: readonly Service[]): void {
   const rows = services.toSorted((a, b) => naturalCompare(a.Spec.Name, b.Spec.Name))
   const full = call.options.trunc === false
   printListing(call, {
@@ -26,7 +35,6 @@ export async function ls(call: Call): Promise<number> {
     quiet: (s) => (full ? s.ID : shortId(s.ID)),
     json: rows,
   })
-  return 0
 }
 
 export function modeOf(service: Service): string {

@@ -4,11 +4,12 @@ import type { OptionDefinition } from '../definition.ts'
 const rolling =
   'an update replaces slots one after another, each healthy before the next; its order is set by --update-order'
 const rollback = 'updates are not rolled back yet; `vine service inspect` shows the previous spec'
-const limits = 'limits are not enforced by the process runtime; --reserve-cpu and --reserve-memory steer placement'
-const container = 'tasks are processes of the node, not containers'
-const files = 'tasks are processes and read the files of their node; pass what is secret or large in a file of its own'
+const client = 'take `docker -H unix:///run/grapevine/vine.sock service create`, against nodes that run Docker'
+const limits = `vine has no word for limits yet; ${client}`
+const container = `only containers have it, and vine has no word for it yet; ${client}`
+const files = 'there are none yet; pass what is secret or large in a file of the nodes'
 const resolver = 'each task asks its own resolver, the agent; the agent is told by `vine agent --upstream-dns`'
-const registry = 'no registry is asked: the image names a program on the PATH of the node'
+const registry = 'nodes fetch images by themselves; a registry that asks for a login is not supported yet'
 export const jobs = 'jobs are not supported yet; take --restart-condition none or on-failure'
 
 function refuse(says: string, ...flags: readonly string[]): readonly OptionDefinition[] {
@@ -28,11 +29,7 @@ const both: readonly OptionDefinition[] = [
   ...refuse(limits, '--limit-cpu <n>', '--limit-memory <bytes>', '--limit-pids <n>', '--memory-swap <bytes>'),
   ...refuse(limits, '--memory-swappiness <n>', '--oom-score-adj <n>'),
   ...refuse(container, '--init', '--isolation <mode>', '--read-only', '-t, --tty', '--credential-spec <spec>'),
-  ...refuse(
-    'output goes to log files of the node, read by `vine service logs`',
-    '--log-driver <driver>',
-    '--log-opt <opt>',
-  ),
+  ...refuse(container, '--log-driver <driver>', '--log-opt <opt>'),
   ...refuse(jobs, '--max-concurrent <n>'),
   ...refuse(registry, '--no-resolve-image', '--with-registry-auth'),
 ]
@@ -47,7 +44,8 @@ export const refusedByCreate: readonly OptionDefinition[] = [
     '--sysctl <option>',
     '--ulimit <limit>',
   ),
-  ...refuse(files, '--secret <secret>', '--config <config>', '--mount <mount>'),
+  ...refuse(files, '--secret <secret>', '--config <config>'),
+  ...refuse(container, '--mount <mount>'),
   ...refuse(resolver, '--dns <ip>', '--dns-option <option>', '--dns-search <domain>', '--host <host>'),
   ...refuse('only CPUs and memory can be reserved', '--generic-resource <resource>'),
 ]
@@ -56,7 +54,8 @@ export const refusedByUpdate: readonly OptionDefinition[] = [
   ...both,
   ...refuse(rollback, '--rollback'),
   ...['cap', 'group', 'sysctl', 'ulimit'].flatMap((word) => addAndRemove(container, word)),
-  ...['secret', 'config', 'mount'].flatMap((word) => addAndRemove(files, word)),
+  ...['secret', 'config'].flatMap((word) => addAndRemove(files, word)),
+  ...addAndRemove(container, 'mount'),
   ...['dns', 'dns-option', 'dns-search', 'host'].flatMap((word) => addAndRemove(resolver, word)),
   ...addAndRemove('only CPUs and memory can be reserved', 'generic-resource'),
 ]

@@ -19,7 +19,7 @@ import { attachments, templateHash } from '../wanted.ts'
 import { checkContainer, checkMode, checkName, checkPlacement, checkResources } from './checks.ts'
 import { networkNamed } from './network.ts'
 import { invalid, readSpec } from './read.ts'
-import { checkLabels, checkSupported } from './unsupported.ts'
+import { checkLabels, checkMounts, checkRuntime, checkSupported } from './unsupported.ts'
 
 export interface Admission {
   readonly view: View
@@ -37,7 +37,8 @@ export function admitNewService(
   const read = readSpec(serviceSpecSchema.partial({ Name: true }), 'service', raw)
   if (read instanceof Fault) return read
   const named = { ...read, Name: read.Name === undefined || read.Name === '' ? identity.fallbackName : read.Name }
-  const refused = checkSpec(named) ?? checkSctp(view, named) ?? checkNameFree(view, named.Name)
+  const refused =
+    checkSpec(named) ?? checkSctp(view, named) ?? checkRuntime(view, named) ?? checkNameFree(view, named.Name)
   if (refused !== undefined) return refused
   const spec = withNetworkIds(view, withMode(named))
   if (spec instanceof Fault) return spec
@@ -64,7 +65,7 @@ export function admitServiceUpdate(
   if (request.index !== versionIndex(current.version)) return outOfSequence()
   const read = request.rollback ? previousOf(old) : readSpec(serviceSpecSchema, 'service', request.raw)
   if (read instanceof Fault) return read
-  const refused = checkUnchanged(old.spec, read) ?? checkSpec(read) ?? checkSctp(view, read)
+  const refused = checkUnchanged(old.spec, read) ?? checkSpec(read) ?? checkSctp(view, read) ?? checkRuntime(view, read)
   if (refused !== undefined) return refused
   const spec = withNetworkIds(view, withMode(read))
   if (spec instanceof Fault) return spec
@@ -121,6 +122,7 @@ function checkSpec(spec: ServiceSpec): Fault | undefined {
     checkMode(spec) ??
     checkResources(spec) ??
     checkContainer(spec) ??
+    checkMounts(spec) ??
     checkPlacement(spec) ??
     checkLabels(spec)
   )

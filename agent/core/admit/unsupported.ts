@@ -6,6 +6,9 @@
  */
 import type { ServiceSpec } from '../../../protocol/spec.ts'
 import { type Fault, fault } from '../../fault.ts'
+import { isEmpty, needsContainer } from '../container.ts'
+import { upMembers } from '../live.ts'
+import type { View } from '../view.ts'
 
 interface Refusal {
   readonly path: string
@@ -25,38 +28,16 @@ export const refusals: readonly Refusal[] = [
     what: 'secrets',
     fix: 'Keep the secret in a file on the nodes and pass its path with --env',
   },
-  {
-    path: `${container}.Mounts`,
-    what: 'mounts',
-    fix: 'A task is a process of its node and sees the files of its node',
-  },
-  { path: `${container}.Privileges`, what: 'privileges (credential specs, SELinux, seccomp, AppArmor)' },
-  { path: `${container}.CapabilityAdd`, what: 'capabilities' },
-  { path: `${container}.CapabilityDrop`, what: 'capabilities' },
-  { path: `${container}.Sysctls`, what: 'sysctls' },
-  { path: `${container}.Ulimits`, what: 'ulimits' },
-  { path: `${container}.OomScoreAdj`, what: 'an OOM score' },
-  { path: `${container}.Groups`, what: 'additional groups' },
-  { path: `${container}.TTY`, what: 'a terminal (--tty)' },
-  { path: `${container}.OpenStdin`, what: 'an open stdin' },
-  { path: `${container}.ReadOnly`, what: 'a read-only root (--read-only)' },
-  { path: `${container}.Init`, what: 'an init process in the task (--init)' },
+  { path: `${container}.Privileges.CredentialSpec`, what: 'credential specs, which are of Windows' },
   { path: `${container}.Isolation`, what: 'isolation', allowed: ['default'] },
-  { path: `${container}.Hosts`, what: 'host entries (--host)' },
   {
-    path: `${container}.DNSConfig`,
-    what: 'DNS settings of a service (--dns, --dns-search, --dns-option)',
+    path: `${container}.DNSConfig.Nameservers`,
+    what: 'name servers of a service (--dns)',
     fix: 'Set --upstream-dns of the agents',
   },
   { path: 'TaskTemplate.PluginSpec', what: 'plugins' },
   { path: 'TaskTemplate.NetworkAttachmentSpec', what: 'network attachments of containers' },
   { path: 'TaskTemplate.Runtime', what: 'this kind of task', allowed: ['container'] },
-  { path: 'TaskTemplate.LogDriver', what: 'log drivers', fix: 'Logs are kept by each node: vine service logs' },
-  {
-    path: 'TaskTemplate.Resources.Limits',
-    what: 'resource limits',
-    fix: 'Reserve instead: --reserve-cpu, --reserve-memory',
-  },
   { path: 'TaskTemplate.Resources.SwapBytes', what: 'a swap limit' },
   { path: 'TaskTemplate.Resources.MemorySwappiness', what: 'memory swappiness' },
   {
@@ -91,6 +72,36 @@ export function checkSupported(spec: ServiceSpec): Fault | undefined {
     return fault('unsupported', 'Grapevine does not support driver options of a network attachment')
   }
   return undefined
+}
+
+/** Docker's mounts that a node can make for a task by itself. */
+const mountTypes = ['bind', 'volume', 'tmpfs']
+
+export function checkMounts({ TaskTemplate: { ContainerSpec: asked } }: ServiceSpec): Fault | undefined {
+  for (const { Type: type = '', Target: target, Source: source = '' } of asked.Mounts ?? []) {
+    if (!mountTypes.includes(type))
+      return fault('unsupported', `Grapevine does not support mounts of type "${type.slice(0, 40)}"`)
+    if (!target.startsWith('/'))
+      return fault('invalid', `invalid mount target, must be an absolute path: ${target.slice(0, 80)}`)
+    if (type === 'bind' && !source.startsWith('/'))
+      return fault('invalid', `invalid bind mount source, must be an absolute path: ${source.slice(0, 80)}`)
+    if (type === 'tmpfs' && source !== '') return fault('invalid', 'invalid tmpfs source, source must be empty')
+  }
+  return undefined
+}
+
+/** Of nodes that are up now: one that comes later runs such a service too. */
+export function checkRuntime(view: View, spec: ServiceSpec): Fault | undefined {
+  const what = needsContainer(spec)
+  if (what === undefined) return undefined
+  const members = upMembers(view)
+  // Not a member yet, as in some tests and at a first start: placement says it.
+  if (members.length === 0 || members.some(({ record }) => record.value.runtimes.includes('docker'))) return undefined
+  return fault(
+    'unsupported',
+    `No node of this cluster runs containers, which ${what} need`,
+    'Start an agent where Docker runs, with --runtime docker, or leave that out: a task is a process of its node',
+  )
 }
 
 interface LabelValue {
@@ -135,9 +146,4 @@ function at(data: unknown, path: string): unknown {
     value = (value as Readonly<Record<string, unknown>>)[key]
   }
   return value
-}
-
-function isEmpty(value: unknown): boolean {
-  if (value === undefined || value === null || value === '' || value === 0 || value === false) return true
-  return typeof value === 'object' && Object.values(value).every(isEmpty)
 }

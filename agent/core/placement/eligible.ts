@@ -17,6 +17,7 @@ export type Refusal =
   | 'constraints'
   | 'platform'
   | 'runtime'
+  | 'container'
   | 'host-port'
   | 'max-per-node'
   | 'rejected'
@@ -27,6 +28,7 @@ const explanations: Readonly<Record<Refusal, (nodes: number) => string>> = {
   constraints: (n) => `scheduling constraints not satisfied on ${nodes(n)}`,
   platform: (n) => `unsupported platform on ${nodes(n)}`,
   runtime: (n) => `no such runtime on ${nodes(n)}`,
+  container: (n) => `no Docker, which it needs, on ${nodes(n)}`,
   'host-port': (n) => `host-mode port already in use on ${nodes(n)}`,
   'max-per-node': (n) => `max replicas per node limit exceed on ${nodes(n)}`,
   rejected: (n) => `rejected on ${nodes(n)}`,
@@ -74,6 +76,7 @@ export function refusesKind(wanted: Wanted, member: Member): Refusal | undefined
   if (wanted.platforms.length > 0 && !fits) return 'platform'
   const runtime = wanted.labels['grapevine.runtime']
   if (runtime !== undefined && !runtimes.includes(runtime)) return 'runtime'
+  if (wanted.needsContainer !== undefined && !runtimes.includes('docker')) return 'container'
   return undefined
 }
 

@@ -69,7 +69,10 @@ const lookMs = 500
 const againMs = 5_000
 
 /** One server, and dots mean nothing: a short name is asked as it is (Docker's file in a container). */
-const resolvConf = 'nameserver 127.0.0.11\noptions ndots:0\n'
+function resolvConf({ search, options }: NonNullable<AttachRequest['resolv']> = { search: [], options: [] }): string {
+  const searched = search.length === 0 ? '' : `search ${search.join(' ')}\n`
+  return `nameserver 127.0.0.11\n${searched}options ${['ndots:0', ...options].join(' ')}\n`
+}
 
 export function createLinuxDataplane(options: LinuxOptions): LinuxDataplane {
   return new Linux(options)
@@ -118,7 +121,7 @@ class Linux implements LinuxDataplane {
       const netns = await this.connect(request, links, overlay)
       const resolvFile = this.resolvFile(request.task)
       mkdirSync(this.options.dir, { recursive: true })
-      writeFileSync(resolvFile, resolvConf)
+      writeFileSync(resolvFile, resolvConf(request.resolv))
       const attachment: Attachment = {
         host: first.address,
         listen: wildcardFor(request, overlay),
@@ -298,7 +301,7 @@ class Linux implements LinuxDataplane {
     if (this.routes !== undefined) this.routes = { ...this.routes, overlay }
     // What bars others from a tunnel is there before the tunnel.
     if (overlay.networks.some(({ encrypted }) => encrypted)) await this.program()
-    const { netns } = await this.options.devices.createTask(links, overlay)
+    const { netns } = await this.options.devices.createTask(links, overlay, request.sandbox?.pid)
     local.netns = netns
     await this.program()
     return netns

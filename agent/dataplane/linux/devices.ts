@@ -37,9 +37,9 @@ export interface Devices {
   apply(overlay: Overlay, local: readonly TaskLinks[]): Promise<readonly NetworkProblem[]>
   /**
    * Namespace with links, addresses, routes, resolver translation, and the bridges that it needs; nothing happens when all of it is there. Resolves to
-   * the path for nsenter. Rejects with a Fault ('unavailable'), and then nothing is left of it.
+   * the path for nsenter. `pid`: of a process whose namespace it is to be; else one is made. Rejects with a Fault ('unavailable'), and then nothing is left of it.
    */
-  createTask(links: TaskLinks, overlay: Overlay): Promise<{ readonly netns: string }>
+  createTask(links: TaskLinks, overlay: Overlay, pid?: number): Promise<{ readonly netns: string }>
   /** Of an unknown task: nothing happens. */
   removeTask(task: TaskId): Promise<void>
   /**
@@ -161,7 +161,7 @@ export async function createDevices(options: DevicesOptions): Promise<Devices> {
     return refusals
   }
 
-  async function createTask(task: TaskLinks, overlay: Overlay): Promise<{ readonly netns: string }> {
+  async function createTask(task: TaskLinks, overlay: Overlay, pid?: number): Promise<{ readonly netns: string }> {
     const name = namespaceName(task.task, mark)
     const netns = `/run/netns/${name}`
     const namespace = existsSync(netns)
@@ -172,7 +172,7 @@ export async function createDevices(options: DevicesOptions): Promise<Devices> {
     if (namespace && isDeepStrictEqual(before, task)) return { netns }
     const laid = new Set(namespace && before !== undefined ? cablesOf(before) : [])
     try {
-      const there = { namespace, hasDevice: (device: string) => laid.has(device) }
+      const there = { namespace, pid, hasDevice: (device: string) => laid.has(device) }
       await run('sh', ['-c', taskScript(task, cables, there, site)])
     } catch (error) {
       await removeTask(task.task)
@@ -233,7 +233,7 @@ export async function createDevices(options: DevicesOptions): Promise<Devices> {
   await current()
   return {
     apply: (overlay, local) => inTurn(() => apply(overlay, local)),
-    createTask: (links, overlay) => inTurn(() => createTask(links, overlay)),
+    createTask: (links, overlay, pid) => inTurn(() => createTask(links, overlay, pid)),
     removeTask: (task) => inTurn(() => removeTask(task)),
     harm: () => inTurn(harm),
     bridgeOf: bridgeName,

@@ -2,8 +2,9 @@
  * What an agent left in the kernel that nobody accounts for: namespaces, devices, rules and the table, told apart from others' by the agent's mark
  * (names.ts). Looks and removes only when asked; an agent that is killed between two steps is why there is anything.
  */
-import { readdirSync } from 'node:fs'
+import { readdirSync, readlinkSync, statSync } from 'node:fs'
 import type { TaskId } from '../../../protocol/ids.ts'
+import { passageRules, removePassageRule } from './docker-user.ts'
 import { hasIpv6 } from './ipv6.ts'
 import { preferences } from './marks.ts'
 import { innerPrefix, linkGroup, namespaceName, wireguardName } from './names.ts'
@@ -11,7 +12,7 @@ import { tasksOf } from './task-namespace.ts'
 import { batchAll, type Refusal, type Row, run, tableOf } from './tools.ts'
 
 export interface Leftover {
-  readonly kind: 'namespace' | 'device' | 'rule' | 'rule of IPv6' | 'route' | 'table'
+  readonly kind: 'namespace' | 'device' | 'rule' | 'rule of IPv6' | 'route' | 'table' | 'rule of DOCKER-USER'
   /** As `ip netns`, `ip link`, `ip rule`, `ip route` and `nft` know it. */
   readonly name: string
 }
@@ -25,7 +26,9 @@ export async function findLeftovers(mark: string, kept: ReadonlySet<TaskId> | un
     ...namespaces.map((name) => ({ kind: 'namespace', name }) as const),
     ...devices.map((name) => ({ kind: 'device', name }) as const),
   ]
-  if (kept !== undefined || isShared(links, mark)) return found
+  if (kept !== undefined) return found
+  found.push(...(await passageRules(mark)).map((name) => ({ kind: 'rule of DOCKER-USER', name }) as const))
+  if (isShared(links, mark)) return found
   const rules = (await tableOf('ip', ['-4', 'rule', 'show'])).flatMap(ruleOfOurs)
   // A kernel without IPv6 refuses to say.
   const inner = await tableOf('ip', ['-6', 'route', 'show', innerPrefix]).catch(() => [])
@@ -54,8 +57,40 @@ export async function removeLeftovers(leftovers: readonly Leftover[]): Promise<r
     ...names('route').map((name) => `route delete ${name}`),
     ...names('namespace').map((name) => `netns delete ${name}`),
   ])
+  for (const name of names('rule of DOCKER-USER')) await removePassageRule(name)
   for (const name of names('table')) await run('nft', ['delete', 'table', ...name.split(' ')])
   return [...refused6, ...refused]
+}
+
+/** Tasks in whose namespaces any program of this machine runs. */
+export async function tasksWithPrograms(mark: string): Promise<ReadonlySet<TaskId>> {
+  const names = strayNamespaces(mark, new Set())
+  if (names.length === 0) return new Set()
+  const used = new Set(
+    readdirSync('/proc')
+      .filter((entry) => /^\d+$/.test(entry))
+      .map(namespaceOf),
+  )
+  const inUse = new Set(names.filter((name) => used.has(inodeOf(name))))
+  const links = await tableOf('ip', ['link', 'show'])
+  const tasks = tasksOf(
+    links.map(({ ifalias }) => String(ifalias ?? '')),
+    mark,
+  )
+  return new Set([...tasks.keys()].filter((task) => inUse.has(namespaceName(task, mark))))
+}
+
+function namespaceOf(pid: string): number | undefined {
+  try {
+    return Number(/\d+/.exec(readlinkSync(`/proc/${pid}/ns/net`))?.[0])
+  } catch {
+    // It ended while we looked.
+    return undefined
+  }
+}
+
+function inodeOf(name: string): number {
+  return statSync(`/run/netns/${name}`, { throwIfNoEntry: false })?.ino ?? 0
 }
 
 function strayNamespaces(mark: string, kept: ReadonlySet<string>): readonly string[] {

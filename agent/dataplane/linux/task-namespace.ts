@@ -47,7 +47,10 @@ export function taskScript(task: TaskLinks, cables: readonly Cable[], there: Tas
   const name = namespaceName(task.task, site.mark)
   return [
     'set -e',
-    ...batch('ip', [...(there.namespace ? [] : [`netns add ${name}`]), ...cableLines(cables, name, there, site)]),
+    ...batch('ip', [
+      ...(there.namespace ? [] : [namespaceLine(name, there.pid)]),
+      ...cableLines(cables, name, there, site),
+    ]),
     `nsenter --net=/run/netns/${name} sh -s <<'INSIDE'`,
     insideScript(cables, task.resolver, site),
     'INSIDE',
@@ -67,7 +70,13 @@ export function taskScript(task: TaskLinks, cables: readonly Cable[], there: Tas
 /** What of a task is there already. */
 export interface TaskThere {
   readonly namespace: boolean
+  /** Of a process in a namespace that a runtime made for it: that one gets the name. */
+  readonly pid?: number | undefined
   hasDevice(name: string): boolean
+}
+
+function namespaceLine(name: string, pid: number | undefined): string {
+  return pid === undefined ? `netns add ${name}` : `netns attach ${name} ${pid}`
 }
 
 function cableLines(cables: readonly Cable[], namespace: string, there: TaskThere, site: Site): readonly string[] {
@@ -151,6 +160,8 @@ function inIpv6(cables: readonly Cable[], site: Site): readonly string[] {
   if (own.length === 0) return []
   const wayOut = wayOutOf(own)
   return [
+    // Docker turns it off in namespaces for which it has no such address.
+    'echo 0 >/proc/sys/net/ipv6/conf/all/disable_ipv6',
     ...own.map(({ device }) => `echo 0 >/proc/sys/net/ipv6/conf/${device}/accept_ra`),
     ...batch('ip -6', [
       'rule flush',

@@ -8,7 +8,18 @@ import { execFile } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { fault, reasonOf } from '../../fault.ts'
 
-export type Tool = 'ip' | 'bridge' | 'nft' | 'nsenter' | 'unshare' | 'sh' | 'conntrack' | 'wg' | 'wireguard-go'
+export type Tool =
+  | 'ip'
+  | 'bridge'
+  | 'nft'
+  | 'nsenter'
+  | 'unshare'
+  | 'sh'
+  | 'conntrack'
+  | 'wg'
+  | 'wireguard-go'
+  | 'iptables'
+  | 'ip6tables'
 
 /** The output of a program that ended with 0. Rejects with a Fault 'unavailable' that has what it said. */
 export async function run(tool: Tool, words: readonly string[], input = ''): Promise<string> {

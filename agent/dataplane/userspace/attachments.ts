@@ -60,9 +60,9 @@ export class Attachments {
     )
   }
 
-  /** Ports of a task in a namespace of its own are nobody else's matter. */
+  /** Ports of a task with an address of its own are nobody else's matter. */
   private onNode(): readonly Attached[] {
-    return this.all().filter(({ attachment }) => attachment.netns === undefined)
+    return this.all().filter(({ attachment: { netns, listen } }) => netns === undefined && listen === undefined)
   }
 
   private ports(): readonly number[] {

@@ -8,7 +8,7 @@ import { connect, type Server } from 'node:net'
 import type { NodeId, TaskId } from '../../../protocol/ids.ts'
 import { Ejections } from '../../core/routes/ejection.ts'
 import type { PublishedRoute, Routes } from '../../core/routes/types.ts'
-import { bindReason } from '../../fault.ts'
+import { bindReason, fault } from '../../fault.ts'
 import type {
   ApplyProblem,
   Attachment,
@@ -19,6 +19,7 @@ import type {
   Log,
   Mesh,
   Random,
+  Sandbox,
 } from '../../world.ts'
 import { holderText } from '../holders.ts'
 import { AcceptTimeouts } from './accept-timeouts.ts'
@@ -140,7 +141,7 @@ class Userspace implements UserspaceDataplane {
 
   async adopt(request: AttachRequest, attachment: Attachment): Promise<void> {
     this.attachments.put(request, attachment)
-    this.writeHosts(request.task)
+    this.writeHosts(request)
   }
 
   async detach(task: TaskId): Promise<void> {
@@ -204,7 +205,7 @@ class Userspace implements UserspaceDataplane {
   }
 
   namesChanged(): void {
-    for (const { request } of this.attachments.all()) this.writeHosts(request.task)
+    for (const { request } of this.attachments.all()) this.writeHosts(request)
   }
 
   counters(): Counters {
@@ -243,6 +244,7 @@ class Userspace implements UserspaceDataplane {
   }
 
   private async attachNow(request: AttachRequest): Promise<Attachment> {
+    if (request.sandbox !== undefined) return await this.attachSandbox(request, request.sandbox)
     // A task that serves a published port itself takes it over from us.
     for (const { protocol, target } of request.targets) {
       const fixed = request.fixed.get(target)
@@ -254,6 +256,22 @@ class Userspace implements UserspaceDataplane {
       ports: this.attachments.choosePorts(request, host),
       resolver: this.options.resolverFor(request.task),
       hostsFile: this.hostsFileOf(request.task),
+    }
+    await this.adopt(request, attachment)
+    return attachment
+  }
+
+  /** A container on a bridge of its engine: its ports are its own. It does not reach our loopback addresses, so names are its engine's matter. */
+  private async attachSandbox(request: AttachRequest, { address }: Sandbox): Promise<Attachment> {
+    if (address === undefined)
+      throw fault('unavailable', 'The container has no address of its own: Docker has no default bridge')
+    const ports = request.targets.map(({ protocol, target }) => ({ protocol, target, actual: target }))
+    const attachment: Attachment = {
+      host: address,
+      listen: '0.0.0.0',
+      ports,
+      resolver: undefined,
+      hostsFile: undefined,
     }
     await this.adopt(request, attachment)
     return attachment
@@ -324,11 +342,11 @@ class Userspace implements UserspaceDataplane {
     })
   }
 
-  private writeHosts(task: TaskId): void {
+  private writeHosts({ task, hosts: lines = [], sandbox }: AttachRequest): void {
     const { hosts, log } = this.options
     if (hosts === undefined || this.hostsFiles === undefined) return
     try {
-      this.hostsFiles.write(task, hosts.namesFor(task))
+      this.hostsFiles.write(task, hosts.namesFor(task), { lines, isContainer: sandbox !== undefined })
     } catch (error) {
       log.warn('A hosts file could not be written', { task, error: String(error) })
     }

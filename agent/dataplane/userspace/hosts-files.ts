@@ -28,6 +28,13 @@ export function hostsText(names: readonly HostName[], machine: string): string {
   return [...names.map(({ name, address }) => `${address} ${name}\n`), ...kept].join('')
 }
 
+export interface TaskHosts {
+  /** What its service asks for. */
+  readonly lines: readonly string[]
+  /** It is no program of this machine: the machine's own file says nothing to it. */
+  readonly isContainer: boolean
+}
+
 export class HostsFiles {
   private readonly dir: string
   private readonly written = new Map<TaskId, string>()
@@ -41,8 +48,8 @@ export class HostsFiles {
   }
 
   /** Makes the file say this. A write that fails is tried again at the next change. */
-  write(task: TaskId, names: readonly HostName[]): void {
-    const text = hostsText(names, machineHosts())
+  write(task: TaskId, names: readonly HostName[], own: TaskHosts): void {
+    const text = hostsText(names, own.lines.join('\n') + (own.isContainer ? '' : `\n${machineHosts()}`))
     if (this.written.get(task) === text) return
     mkdirSync(this.dir, { recursive: true })
     overwrite(this.pathOf(task), Buffer.from(text))

@@ -3,7 +3,7 @@
  * the host, changes nothing; whatever is wrong with a plan is a Fault here, before anything exists.
  */
 import { readFileSync, statSync } from 'node:fs'
-import { userInfo } from 'node:os'
+import { homedir, userInfo } from 'node:os'
 import { fault } from '../../fault.ts'
 import type { TaskPlan } from '../../world.ts'
 import { type Ambient, environmentOf } from './environment.ts'
@@ -44,7 +44,7 @@ export function prepare(
   }
   signalNumber(plan.stopSignal)
   const user = plan.user === undefined ? undefined : identityFor(plan.user, self)
-  const env = environmentOf(plan.env, user?.home ?? userInfo().homedir, ambient)
+  const env = environmentOf(plan.env, user?.home ?? ownHome(), ambient)
   const argv = argvOf({
     image: plan.image,
     command: plan.command,
@@ -90,4 +90,13 @@ function setpriv(user: Identity): readonly string[] {
     String(user.gid),
     ...groups,
   ]
+}
+
+/** Of the agent's user; in a container that user may have a number and no name, and there HOME says it. */
+function ownHome(): string {
+  try {
+    return userInfo().homedir
+  } catch {
+    return homedir()
+  }
 }

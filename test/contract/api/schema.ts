@@ -63,8 +63,8 @@ export function misfits(value: unknown, schema: Schema, at = '$'): readonly stri
  */
 const undocumented = /(^|\.)(PreviousSpec|ContainerSpec\.Healthcheck|NetworksAttachments\[\d+\]\.Network\.\w+)$/
 
-/** The one field that is ours: which data plane a node has, and why not the one that was asked for. Docker's clients ignore what they do not know. */
-const ours = /\.Description\.Dataplane$/
+/** The two fields that are ours: which data plane and runtime a node has, and why not the ones that were asked for. Docker's clients ignore what they do not know. */
+const ours = /\.Description\.(Dataplane|Runtime)$/
 
 function objectMisfits(value: unknown, schema: Schema, at: string): readonly string[] {
   if (typeof value !== 'object' || Array.isArray(value) || value === null) return [`${at} is no object`]

@@ -1,38 +1,69 @@
-// The API against Docker's own description of it: each swarm path is served, or refused with a reason, and what is served has Docker's shape.
+// The API against Docker's own description of it: each operation is served, refused with a reason, or passed to the machine's engine, and what
+// is served has Docker's shape.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { refusedPaths } from '../../../agent/api/handlers/refused.ts'
+import { enginePaths, throughEngine } from '../../../agent/api/engine/paths.ts'
+import { refusedPaths, refusedRoutes } from '../../../agent/api/handlers/refused.ts'
+import { createRouter } from '../../../agent/api/router.ts'
 import { routes } from '../../../agent/api/routes.ts'
+import { Fault } from '../../../agent/fault.ts'
 import { type Running, spec, startApi } from '../../unit/api/client.ts'
 import { createFake } from '../../unit/api/fake.ts'
 import { misfits, type Schema, swagger } from './schema.ts'
 
-const swarmTags = new Set(['Service', 'Node', 'Swarm', 'Task', 'Network', 'Secret', 'Config'])
-const systemPaths = ['/_ping', '/version', '/info', '/events', '/distribution/{name}/json']
+/** Every operation of Docker's API, as `GET /nodes/{id}`. */
+const operations = Object.entries(swagger.paths).flatMap(([path, methods]) =>
+  Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`),
+)
 
-/** Every operation of Docker's API that a swarm has, as `GET /nodes/{id}`. */
-function swarmOperations(): readonly string[] {
-  return Object.entries(swagger.paths).flatMap(([path, operations]) =>
-    Object.entries(operations)
-      .filter(([, operation]) => systemPaths.includes(path) || operation.tags?.some((tag) => swarmTags.has(tag)))
-      .map(([method]) => `${method.toUpperCase()} ${path}`),
-  )
-}
+const route = createRouter(routes)
 
-function ours(): readonly string[] {
-  return routes
-    .filter(({ path }) => !path.startsWith('/grapevine/'))
-    .map(({ method, path }) => `${method} ${path.replace('...', '')}`)
+/** Who answers an operation; undefined: nobody. */
+function answerer(operation: string): 'agent' | 'refused' | 'engine' | undefined {
+  const [method = '', path = ''] = operation.split(' ')
+  const match = route(method, path.replaceAll(/\{\w+\}/g, 'x'))
+  if (match instanceof Fault) return undefined
+  if (match.handle === throughEngine) return 'engine'
+  return refusedRoutes.some(({ handle }) => handle === match.handle) ? 'refused' : 'agent'
 }
 
 describe('the paths of the API', () => {
-  test('every swarm path of Docker is served or refused with a reason', () => {
-    const answered = new Set(ours())
-    expect(swarmOperations().filter((operation) => !answered.has(operation))).toEqual([])
+  test("every operation of Docker's API is served, refused with a reason, or the engine's of this machine", () => {
+    expect(operations.length).toBeGreaterThan(100)
+    expect(operations.filter((operation) => answerer(operation) === undefined)).toEqual([])
+  })
+
+  test('what a swarm has is never left to the engine, which is in none', () => {
+    const ofSwarms = ['Service', 'Node', 'Swarm', 'Task', 'Network', 'Secret', 'Config']
+    const tagged = operations.filter((operation) => {
+      const [method = '', path = ''] = operation.split(' ')
+      return swagger.paths[path]?.[method.toLowerCase()]?.tags?.some((tag) => ofSwarms.includes(tag))
+    })
+    expect(tagged.length).toBeGreaterThan(35)
+    expect(tagged.filter((operation) => answerer(operation) === 'engine')).toEqual([])
   })
 
   test('no path outside /grapevine/ is our invention', () => {
-    const known = new Set(swarmOperations())
-    expect(ours().filter((operation) => !known.has(operation))).toEqual([])
+    const own = routes.filter(({ path, method }) => !path.startsWith('/grapevine/') && method !== '*')
+    const known = new Set(operations)
+    const named = own.map(({ method, path }) => `${method} ${path.replace('...', '')}`)
+    expect(named.filter((operation) => !known.has(operation))).toEqual([])
+    const begun = enginePaths.map((path) => path.replace('/{rest...}', ''))
+    const paths = Object.keys(swagger.paths)
+    expect(begun.filter((start) => !paths.some((path) => path.startsWith(start)))).toEqual(['/grpc'])
+  })
+
+  test('without an engine each of its operations is a 503, and an inspection a 404, with a sentence', async () => {
+    const api = await startApi(createFake())
+    const theirs = operations.filter((operation) => answerer(operation) === 'engine')
+    expect(theirs.length).toBeGreaterThan(50)
+    for (const operation of theirs) {
+      const [method = '', path = ''] = operation.split(' ')
+      const inspects = /^GET \/(containers|images|plugins)\/\{\w+\}\/json$|^GET \/volumes\/\{name\}$/.test(operation)
+      const { status, body } = await api.request(method, path.replaceAll(/\{\w+\}/g, 'x'))
+      expect([operation, status]).toEqual([operation, inspects ? 404 : 503])
+      if (method !== 'HEAD') expect(body.message, operation).toMatch(/this node has no Docker engine to ask/)
+    }
+    await api.stop()
   })
 
   test('a refusal says why', () => {

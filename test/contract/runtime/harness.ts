@@ -2,6 +2,7 @@
 import { mkdtempSync, readdirSync, readlinkSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { containerOptions } from '../../../agent/core/container.ts'
 import { createClock } from '../../../agent/real.ts'
 import { createProcessRuntime } from '../../../agent/runtime/process/runtime.ts'
 import type { Log, TaskPlan } from '../../../agent/world.ts'
@@ -14,6 +15,9 @@ export const silent: Log = { debug() {}, info() {}, warn() {}, error() {} }
 export function taskId(name: string): string {
   return name.toLowerCase().padEnd(25, 'x')
 }
+
+/** Asks for nothing that only a container has. */
+export const noContainer = containerOptions({ Name: 'web', TaskTemplate: { ContainerSpec: { Image: 'sh' } } })
 
 /** A plan that runs `sh -c script`. */
 export function shell(name: string, script: string, over: Partial<TaskPlan> = {}): TaskPlan {
@@ -34,6 +38,7 @@ export function shell(name: string, script: string, over: Partial<TaskPlan> = {}
     stopSignal: 'SIGTERM',
     stopGraceMs: 10_000,
     attachment: { host: '127.0.0.1', ports: [], resolver: undefined, hostsFile: undefined },
+    container: noContainer,
     ...over,
   }
 }

@@ -96,6 +96,7 @@ export function createFake(): Fake {
 
   const context: ApiContext = {
     view,
+    engine: undefined,
     agentVersion: '0.1.0',
     clock: { now: () => set.wallMs, wall: () => set.wallMs },
     random: {

@@ -326,10 +326,37 @@ describe('networks', () => {
   })
 })
 
+describe('the swarm', () => {
+  const rotate = async (more: object = {}, query = 'rotateWorkerToken=true') => {
+    const { Spec, Version } = (await api.get('/swarm')).body
+    // Docker's client sends zeros for what it did not get.
+    const sent = { ...Spec, Raft: { SnapshotInterval: 0, ElectionTick: 0 }, Labels: null, ...more }
+    return api.post(`/swarm/update?version=${Version.Index}&${query}`, sent)
+  }
+
+  test('ends its join tokens for docker swarm join-token --rotate, which changes nothing else', async () => {
+    expect((await rotate()).status).toBe(200)
+    api.fake.set.held = 'here-only'
+    expect((await rotate({}, 'rotateManagerToken=1')).headers['x-grapevine-warnings']).toContain('held')
+  })
+
+  test('has no settings to change', async () => {
+    const refused = [
+      await rotate({}, ''),
+      await rotate({ Orchestration: { TaskHistoryRetentionLimit: 3 } }),
+      await rotate({}, 'rotateWorkerToken=true&rotateManagerUnlockKey=true'),
+    ]
+    expect(refused.map(({ status }) => status)).toEqual([501, 501, 501])
+    expect(refused[0]?.body.message).toMatch(/no raft, dispatcher or certificate settings/)
+  })
+})
+
 test('secrets and configs are lists of none, and making one is refused', async () => {
   expect((await api.get('/secrets')).body).toEqual([])
   expect((await api.get(filtered('/configs', { label: ['a=b'] }))).body).toEqual([])
   expect((await api.post('/secrets/create', { Name: 'x' })).body.message).toBe('Grapevine does not support secrets yet')
+  // docker inspect NAME ends here: only a 404 lets it say that there is no such thing.
+  expect([(await api.get('/secrets/x')).status, (await api.get('/configs/x')).status]).toEqual([404, 404])
 })
 
 describe('tasks', () => {

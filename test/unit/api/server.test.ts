@@ -89,7 +89,8 @@ describe('what clients negotiate by', () => {
     ['/v2.0/services', 400, /too new/],
     ['/nowhere', 404, /page not found/],
     ['/v1.50/nowhere', 404, /page not found/],
-    ['/v1.50/containers/json', 404, /runs services, not containers/],
+    ['/v1.50/containers/json', 503, /no Docker engine/],
+    ['/v1.50/containers/web/json', 404, /^No such container: web /],
     ['/services/%E0%A4%A', 400, /the path is not valid/],
   ])('GET %s answers %i', async (url, status, message) => {
     const answer = await api.get(url)

@@ -248,6 +248,22 @@ describe('creating a service', () => {
     },
   )
 
+  test('refuses a login for a registry, and takes an empty one', async () => {
+    const auth = (told: unknown) => ({ 'x-registry-auth': Buffer.from(JSON.stringify(told)).toString('base64') })
+    const body = withField('Mode.Replicated', { Replicas: 1 })
+    const refused = await api.request('POST', '/services/create', body, auth({ username: 'me', password: 'hush' }))
+    expect([refused.status, JSON.stringify(refused.body)]).toEqual([501, expect.not.stringContaining('hush')])
+    expect((await api.request('POST', '/services/create', body, auth({ serveraddress: 'x' }))).status).toBe(201)
+  })
+
+  test('refuses what needs a container where no node runs any, and takes it where one does', async () => {
+    const asked = container({ Mounts: [{ Type: 'tmpfs', Target: '/tmp' }] })
+    const refused = await create('web', asked)
+    expect([refused.status, refused.body.message]).toEqual([501, expect.stringContaining('mounts')])
+    const wrong = await create('web', container({ Mounts: [{ Type: 'npipe', Target: '/tmp' }] }))
+    expect([wrong.status, wrong.body.message]).toEqual([501, expect.stringContaining('"npipe"')])
+  })
+
   test("takes the defaults that Docker's client sends along", async () => {
     const update = { Parallelism: 1, FailureAction: 'pause', Monitor: 5e9, MaxFailureRatio: 0, Order: 'start-first' }
     const { status } = await create('web', {
@@ -400,12 +416,10 @@ describe('reading services', () => {
 /** A value that asks for something, in the type of that field. */
 function asking(path: string): unknown {
   const field = path.split('.').at(-1) ?? ''
-  if (['TTY', 'OpenStdin', 'ReadOnly', 'Init'].includes(field)) return true
   if (['Isolation', 'Runtime', 'FailureAction'].includes(field)) return 'other'
-  if (['OomScoreAdj', 'SwapBytes', 'MemorySwappiness', 'Delay', 'Monitor', 'MaxFailureRatio'].includes(field)) return 1
-  if (field === 'Limits') return { MemoryBytes: 8 * 1024 * 1024 }
+  if (['SwapBytes', 'MemorySwappiness', 'Delay', 'Monitor', 'MaxFailureRatio'].includes(field)) return 1
   if (field === 'RollbackConfig') return { Parallelism: 2 }
-  return ['Hosts', 'Groups', 'CapabilityAdd', 'CapabilityDrop'].includes(field) ? ['x'] : { Name: 'x' }
+  return field === 'Nameservers' ? ['192.0.2.1'] : { Name: 'x' }
 }
 
 test('a write that another one overtook between reading and writing is out of sequence', async () => {

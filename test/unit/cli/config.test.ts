@@ -49,6 +49,20 @@ describe('readConfig()', () => {
     })
   })
 
+  test("Docker's engine is looked for where Docker's client looks, less other machines and the agent itself", () => {
+    const found = (changes: Partial<ConfigInput>) => read(changes).runtime.socket
+    expect(found({})).toBe('/var/run/docker.sock')
+    expect(found({ env: { DOCKER_HOST: 'unix:///run/other.sock' } })).toBe('/run/other.sock')
+    expect(found({ env: { DOCKER_HOST: 'tcp://192.0.2.1:2376' } })).toBe('/var/run/docker.sock')
+    expect(found({ flags: { 'docker-socket': ['/a.sock'] }, env: { DOCKER_HOST: 'unix:///b.sock' } })).toBe('/a.sock')
+    expect(found({ flags: { 'docker-socket': ['none'] } })).toBeUndefined()
+    expect(found({ env: { DOCKER_HOST: `unix://${machine.socket}` } })).toBeUndefined()
+    expect(found({ flags: { socket: ['/var/run/docker.sock'] } })).toBeUndefined()
+    expect(refusal({ flags: { 'docker-socket': ['tcp://192.0.2.1:2375'] } })).toMatch(
+      /must be the path of a unix socket/,
+    )
+  })
+
   test('WireGuard has its usual port unless another is asked for, which is not that of the tunnels', () => {
     expect(read().dataplane.wireguardPort).toBe(51_820)
     expect(read({ env: { GRAPEVINE_WIREGUARD_PORT: '51821' } }).dataplane.wireguardPort).toBe(51_821)

@@ -49,8 +49,8 @@ describe('a wrong command line ends with 125', () => {
     [['servic'], "unknown command 'servic' (did you mean service?)\nSee 'vine --help'\n"],
     [['service', 'lss'], "unknown command 'lss' (did you mean ls?)\nSee 'vine service --help'\n"],
     [
-      ['stack', 'ls'],
-      "unknown command 'stack'\nA stack is not supported yet; make each service with: vine service create\n",
+      ['compose', 'up'],
+      "unknown command 'compose'\nDeploy a Compose file with: vine stack deploy -c compose.yaml STACK\n",
     ],
     [['swarm', 'leave'], "unknown command 'swarm'\nA node leaves with: vine agent stop\n"],
     [

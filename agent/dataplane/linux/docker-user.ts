@@ -1,0 +1,99 @@
+/**
+ * Lets the packets of our bridges pass the firewall of a Docker engine on this machine, which drops all that is forwarded and not its own (FORWARD policy
+ * DROP). DOCKER-USER is the chain that Docker keeps for others, looks at first, and never flushes (its manual, "Packet filtering and firewalls").
+ *
+ * Two rules by link group, so that exactly the bridges of this agent pass; what may go where among them is still our own table's word. Looked for again
+ * and again, since an engine may start, or somebody flush, at any time.
+ */
+import type { Cancel, Clock, Log } from '../../world.ts'
+import { linkGroup } from './names.ts'
+import { isInstalled } from './probe.ts'
+import { run } from './tools.ts'
+
+/** 5 s: as long as what an engine that starts beside us may cut off. A look takes two starts of iptables, 5 ms. */
+const lookMs = 5_000
+
+export interface Passage {
+  /** Why packets of our networks may not be forwarded here, as half a sentence. */
+  lack(): string | undefined
+  close(): void
+}
+
+type Tables = 'iptables' | 'ip6tables'
+
+/** Resolves after the first look. */
+export async function createPassage(mark: string, { clock, log }: { clock: Clock; log: Log }): Promise<Passage> {
+  let lack: string | undefined
+  let isClosed = false
+  let cancel: Cancel = () => {}
+
+  async function look(): Promise<void> {
+    const found = (await ensure('iptables', mark)) ?? (await ensure('ip6tables', mark))
+    if (found !== undefined && found !== lack)
+      log.warn('packets of tasks may be dropped by the firewall of this machine', { reason: found })
+    lack = found
+    if (!isClosed) cancel = clock.after(lookMs, () => void look())
+  }
+
+  if (isInstalled('iptables')) await look()
+  return {
+    lack: () => lack,
+    close() {
+      isClosed = true
+      cancel()
+    },
+  }
+}
+
+/** Words of our rules, after the chain. */
+function rulesOf(mark: string): readonly (readonly string[])[] {
+  const group = `0x${linkGroup(mark).toString(16)}`
+  return ['--src-group', '--dst-group'].map((side) => [
+    ...['-m', 'devgroup', side, group],
+    ...['-m', 'comment', '--comment', `grapevine:${mark}`, '-j', 'ACCEPT'],
+  ])
+}
+
+async function ensure(tables: Tables, mark: string): Promise<string | undefined> {
+  const chain = await listing(tables, 'DOCKER-USER')
+  if (chain === undefined) return await dropping(tables)
+  try {
+    for (const rule of rulesOf(mark))
+      if (!isIn(chain, rule)) await run(tables, ['-w', '5', '-I', 'DOCKER-USER', ...rule])
+    return undefined
+  } catch (thrown) {
+    return `the rules that let them pass Docker's firewall cannot be made: ${(thrown as Error).message}`
+  }
+}
+
+function isIn(chain: string, [, , side = '', group = '']: readonly string[]): boolean {
+  return chain.includes(`${side} ${group} `)
+}
+
+/** Without Docker a policy of DROP is its owner's will: told, not changed. */
+async function dropping(tables: Tables): Promise<string | undefined> {
+  const forward = (await listing(tables, 'FORWARD')) ?? ''
+  if (!/^-P FORWARD DROP/m.test(forward)) return undefined
+  return `${tables} drops what is forwarded (policy DROP), and there is no chain DOCKER-USER`
+}
+
+/** Undefined: there is no such chain, or no such program. */
+async function listing(tables: Tables, chain: string): Promise<string | undefined> {
+  return await run(tables, ['-w', '5', '-S', chain]).catch(() => undefined)
+}
+
+/** `iptables` or `ip6tables`, and the words of a rule, for each that is there. */
+export async function passageRules(mark: string): Promise<readonly string[]> {
+  if (!isInstalled('iptables')) return []
+  const found: string[] = []
+  for (const tables of ['iptables', 'ip6tables'] as const) {
+    const chain = (await listing(tables, 'DOCKER-USER')) ?? ''
+    for (const rule of rulesOf(mark)) if (isIn(chain, rule)) found.push([tables, ...rule].join(' '))
+  }
+  return found
+}
+
+export async function removePassageRule(name: string): Promise<void> {
+  const [tables, ...rule] = name.split(' ')
+  await run(tables as Tables, ['-w', '5', '-D', 'DOCKER-USER', ...rule])
+}
