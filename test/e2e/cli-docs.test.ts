@@ -94,6 +94,8 @@ function environment(name: string): NodeJS.ProcessEnv {
     GRAPEVINE_DATA_DIR: join(folder, name, 'data'),
     GRAPEVINE_ADDRESS: address,
     GRAPEVINE_PRESET: 'local',
+    // Containers would be left to an engine of the machine that runs this test.
+    GRAPEVINE_RUNTIME: 'process',
     // To import from, the agent is Swarm enough.
     DOCKER_HOST: `unix://${socket}`,
   }

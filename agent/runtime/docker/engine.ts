@@ -25,7 +25,7 @@ export const makeMs = 60_000
 /** 5 s: whether anything answers at all, asked when the agent starts. */
 const helloMs = 5_000
 
-/** Rejects with 'unavailable' where nothing answers at the socket, with 'unsupported' where the engine is too old. */
+/** Rejects with 'unavailable' where nothing answers at the socket, with 'unsupported' where the engine is too old or is none. */
 export async function openEngine(socketPath: string): Promise<Engine> {
   const found = await bounded(
     'the version',
@@ -40,6 +40,14 @@ export async function openEngine(socketPath: string): Promise<Engine> {
       thrown,
     )
   })
+  // DOCKER_HOST may name the socket of an agent, as users of this API set it: containers are not made by one agent for another.
+  if (found.Components?.some(({ Name }) => Name === 'Grapevine')) {
+    throw fault(
+      'unsupported',
+      `What answers at ${socketPath} is a Grapevine agent, not a Docker engine`,
+      "Name the engine's own socket with --docker-socket, or start the agent with --runtime process",
+    )
+  }
   const minor = (text: string | undefined) => Number(/^1\.(\d{1,4})$/.exec(text ?? '')?.[1] ?? 0)
   const newest = minor(found.ApiVersion)
   if (newest < apiMin) {
