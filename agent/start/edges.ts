@@ -109,7 +109,7 @@ export async function openEdges(
     },
     async close() {
       await names.close()
-      opened?.passage.close()
+      await opened?.passage.close()
       await inner.close()
       await mesh.close()
       await runtime.close()

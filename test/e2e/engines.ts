@@ -12,6 +12,9 @@ export interface TestEngine {
   /** SIGKILL to the engine; containers are left as they are. */
   kill(): Promise<void>
   start(): Promise<void>
+  /** SIGSTOP and SIGCONT. */
+  hang(): Promise<void>
+  goOn(): Promise<void>
   /** Names of containers, running or not, sorted. */
   containers(): Promise<readonly string[]>
 }
@@ -45,10 +48,10 @@ export async function startEngine(machine: Machine): Promise<TestEngine> {
   const docker = new Docker({ socketPath: `${machine.root}/run/docker.sock` })
 
   async function start(): Promise<void> {
-    machine.begin(
-      'dockerd --data-root /var/lib/docker --exec-root /run/docker --pidfile /run/docker.pid -H unix:///run/docker.sock 2>&1',
-      (line) => said.push(line),
-    )
+    const options =
+      '--data-root /var/lib/docker --exec-root /run/docker --pidfile /run/docker.pid -H unix:///run/docker.sock'
+    // With a shell between: nsenter(1) stops itself when its own child is stopped, and nobody would wake it to bury that child.
+    machine.begin(`sh -c 'dockerd ${options} 2>&1; exit $?'`, (line) => said.push(line))
     await until(() => docker.ping(), { deadlineMs: 20_000, what: `Docker to answer on ${machine.name}` }).catch(
       (error) => {
         throw new Error(`${error.message}; it said: ${said.slice(-5).join('\n')}`)
@@ -62,6 +65,8 @@ export async function startEngine(machine: Machine): Promise<TestEngine> {
   return {
     docker,
     start,
+    hang: async () => void (await machine.ok('kill -STOP $(cat /run/docker.pid)')),
+    goOn: async () => void (await machine.ok('kill -CONT $(cat /run/docker.pid)')),
     async kill() {
       await machine.ok('kill -KILL $(cat /run/docker.pid); rm -f /run/docker.pid')
       await until(

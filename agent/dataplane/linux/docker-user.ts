@@ -16,7 +16,8 @@ const lookMs = 5_000
 export interface Passage {
   /** Why packets of our networks may not be forwarded here, as half a sentence. */
   lack(): string | undefined
-  close(): void
+  /** Looks no more; resolves when no look is under way, so that nothing is made after it. The rules stay: tasks may. */
+  close(): Promise<void>
 }
 
 type Tables = 'iptables' | 'ip6tables'
@@ -32,15 +33,22 @@ export async function createPassage(mark: string, { clock, log }: { clock: Clock
     if (found !== undefined && found !== lack)
       log.warn('packets of tasks may be dropped by the firewall of this machine', { reason: found })
     lack = found
-    if (!isClosed) cancel = clock.after(lookMs, () => void look())
+    if (!isClosed) cancel = clock.after(lookMs, () => void begin())
   }
 
-  if (isInstalled('iptables')) await look()
+  let looking: Promise<void> = Promise.resolve()
+  function begin(): Promise<void> {
+    looking = look()
+    return looking
+  }
+
+  if (isInstalled('iptables')) await begin()
   return {
     lack: () => lack,
-    close() {
+    async close() {
       isClosed = true
       cancel()
+      await looking
     },
   }
 }

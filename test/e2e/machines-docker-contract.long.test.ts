@@ -125,11 +125,11 @@ test('an engine that hangs is told after a bounded time, and all is well when it
   const runtime = inSandbox(createDockerRuntime({ ...options, engine: await openEngine(socketPath) }))
   const plan = shell('hung', 'sleep 1000', { command: ['sh'], image: 'box:1' })
   await runtime.start(plan)
-  await machine.ok('kill -STOP $(cat /run/docker.pid)')
+  await engine.hang()
   try {
     await expect(openEngine(socketPath)).rejects.toThrow(/did not answer within 5 s/)
   } finally {
-    await machine.ok('kill -CONT $(cat /run/docker.pid)')
+    await engine.goOn()
   }
   await runtime.stop(plan.task, { signal: 'SIGKILL', graceMs: 1_000 })
   await runtime.remove(plan.task)
