@@ -2,16 +2,13 @@
  * What this machine says of itself in its member record.
  */
 import { readFileSync } from 'node:fs'
-import { arch, availableParallelism, platform, totalmem } from 'node:os'
+import { availableParallelism, machine, platform, totalmem } from 'node:os'
 import type { AgentConfig } from '../config.ts'
 import type { SelfFacts } from '../node.ts'
 import type { Identity } from '../trust/identity.ts'
 import type { Chosen } from './dataplane.ts'
 import type { Wireguard } from './linux.ts'
 import type { ChosenRuntime } from './runtime.ts'
-
-/** Docker's words for what Node calls x64 and arm64 (GOARCH). */
-const architectures: Readonly<Record<string, string>> = { x64: 'amd64', arm64: 'arm64', ia32: '386', arm: 'arm' }
 
 export interface Reachable {
   readonly listen: readonly string[]
@@ -31,7 +28,8 @@ export function selfFacts(config: AgentConfig, identity: Identity, reachable: Re
     mesh: [...reachable.mesh],
     addresses: [...config.dataplane.addresses],
     engineLabels: { ...config.node.labels },
-    platform: { os: platform(), arch: architectures[arch()] ?? arch() },
+    // As the kernel has it (`uname -m`), which is what Docker's nodes say.
+    platform: { os: platform(), arch: machine() },
     resources: { nanoCpus: availableParallelism() * 1e9, memoryBytes: totalmem() },
     version: agentVersion,
     runtimes: [reachable.runtime.kind],

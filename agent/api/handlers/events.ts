@@ -56,7 +56,9 @@ interface Bounds {
 
 /** Read before the answer begins, so that a bad time is still a 400. */
 function readBounds({ query }: ApiRequest): Bounds {
-  return { sinceMs: readTime(query.get('since')), untilMs: readTime(query.get('until')) }
+  // 0 is a time here, unlike in logs: all that is still known.
+  const since = query.get('since')
+  return { sinceMs: readTime(since) ?? (since ? 0 : undefined), untilMs: readTime(query.get('until')) }
 }
 
 async function* follow(

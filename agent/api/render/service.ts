@@ -1,17 +1,17 @@
 /** A service in Docker's shape (swagger.yaml, Service). Spec as stored; everything else computed from the view. */
 import type { ServiceValue } from '../../../protocol/model.ts'
 import type { ServiceSpec } from '../../../protocol/spec.ts'
-import { isLiveTask } from '../../core/live.ts'
 import type { Stamped, View } from '../../core/view.ts'
 import { wanted } from '../../core/wanted.ts'
 import type { ApiContext } from '../context.ts'
 import { slotViews } from '../slots.ts'
 import { addressesOf } from './network.ts'
-import { stamps, time } from './stamps.ts'
+import { stamps } from './stamps.ts'
+import { updateStatus } from './update-status.ts'
 
 export function renderService(context: ApiContext, service: Stamped<ServiceValue>, show: { readonly status: boolean }) {
   const { spec, previous, created, updatedMs } = service.value
-  const update = updateStatus(context.view, service)
+  const update = updateStatus(context.view, service, context.clock.wall())
   return {
     ID: service.id,
     ...stamps(service.version, created, updatedMs),
@@ -64,25 +64,4 @@ function endpoint(view: View, value: ServiceValue) {
     ...(ports.length === 0 ? {} : { Ports: ports }),
     ...(virtual.length === 0 ? {} : { VirtualIPs: virtual }),
   }
-}
-
-/** How far the last change of the template has come. Absent for a service that was never changed, as in Docker. */
-function updateStatus(view: View, service: Stamped<ServiceValue>) {
-  const { generation, updatedMs } = service.value
-  if (generation === 0) return undefined
-  const { template } = wanted(service)
-  const live = [...(view.tasksByService.get(service.id) ?? [])]
-    .flatMap((id) => view.tasks.get(id) ?? [])
-    .filter((task) => isLiveTask(task.value, view))
-  const fresh = live.filter((task) => task.value.template === template)
-  const done = live.length === fresh.length && fresh.every((task) => task.value.state === 'running')
-  if (!done) {
-    return {
-      State: 'updating',
-      StartedAt: time(updatedMs),
-      Message: `${fresh.length} of ${live.length} tasks run the new spec`,
-    }
-  }
-  const completedMs = Math.max(updatedMs, ...fresh.map((task) => task.value.stateMs))
-  return { State: 'completed', StartedAt: time(updatedMs), CompletedAt: time(completedMs), Message: 'update completed' }
 }

@@ -6,6 +6,7 @@
  */
 import { contains, parseAddress, parseSubnet } from '../addresses/ipv4.ts'
 import type { Member } from '../view.ts'
+import { dockerArch } from './architecture.ts'
 
 export interface Constraint {
   readonly key: string
@@ -68,7 +69,9 @@ function meets(constraint: Constraint, member: Member): boolean {
   if (constraint.key === 'node.ip') {
     return member.record.value.addresses.some((address) => isWithin(address, constraint.value)) === constraint.equal
   }
-  return (attribute(member, constraint.key).toLowerCase() === constraint.value.toLowerCase()) === constraint.equal
+  // x86_64 and amd64 are one architecture, whichever somebody read in a manual.
+  const plain = constraint.key === 'node.platform.arch' ? dockerArch : (word: string) => word.toLowerCase()
+  return (plain(attribute(member, constraint.key)) === plain(constraint.value)) === constraint.equal
 }
 
 /** `node.ip` takes an address or a subnet. */

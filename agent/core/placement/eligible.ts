@@ -9,6 +9,7 @@ import type { TaskValue } from '../../../protocol/model.ts'
 import { isUp } from '../live.ts'
 import type { Member, Stamped } from '../view.ts'
 import type { Wanted } from '../wanted.ts'
+import { dockerArch } from './architecture.ts'
 import { meetsConstraints } from './constraints.ts'
 
 export type Refusal =
@@ -135,12 +136,6 @@ export function noSuitableNode(counts: ReadonlyMap<Refusal, number>, errors: rea
     return refusal === 'rejected' && said.length > 0 ? `${text}: ${said.join(', ')}` : text
   })
   return `no suitable node (${parts.join('; ')})`
-}
-
-/** Kernels, Node and Docker name one machine differently; Docker's word is the common one (swarmkit PlatformFilter). */
-function dockerArch(arch: string): string {
-  const names: Readonly<Record<string, string>> = { x86_64: 'amd64', x64: 'amd64', aarch64: 'arm64' }
-  return names[arch] ?? arch
 }
 
 function nodes(n: number): string {

@@ -250,6 +250,8 @@ describe('events', () => {
     for (const [i, action] of ['suspect', 'dead', 'alive'].entries()) api.fake.emit(event(action, i * 1000))
     const found = await read(`/grapevine/events?since=${at(500)}&until=${at(1500)}`)
     expect(found).toEqual([event('dead', 1000)])
+    // As `docker events --since 0` asks: all that is still known.
+    expect(await read(`/grapevine/events?since=0&until=${at(1500)}`)).toHaveLength(2)
   })
 
   test("are mapped into Docker's words, and filtered by them", async () => {

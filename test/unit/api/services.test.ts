@@ -365,7 +365,20 @@ describe('updating a service', () => {
     for (const [task, { value }] of [...api.fake.view.tasks]) {
       api.fake.putTask(task, { service: id, slot: value.slot, node: value.node })
     }
+    // Docker's client would leave before it has seen all tasks run, and say nothing of it.
+    expect((await api.get('/services/web')).body.UpdateStatus).toMatchObject({ State: 'updating' })
+    api.fake.set.wallMs += 5_000
     expect((await api.get('/services/web')).body.UpdateStatus).toMatchObject({ State: 'completed' })
+  })
+
+  test('tells nothing of an earlier change when the last one asked for no other tasks', async () => {
+    await create('web')
+    await update('web', spec('web', container({ Env: ['A=b'] })))
+    api.fake.run()
+    api.fake.set.wallMs += 5_000
+    expect((await api.get('/services/web')).body.UpdateStatus).toMatchObject({ State: 'completed' })
+    await update('web', { ...spec('web', container({ Env: ['A=b'] })), Mode: { Replicated: { Replicas: 3 } } })
+    expect((await api.get('/services/web')).body.UpdateStatus).toBeUndefined()
   })
 })
 
