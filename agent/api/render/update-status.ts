@@ -10,7 +10,7 @@ const monitorMs = 5_000
 
 /** Absent where the last change asked for no other tasks, as a scale does: Docker's client takes what an earlier update left for the answer. */
 export function updateStatus(view: View, service: Stamped<ServiceValue>, nowMs: number) {
-  const { generation, updatedMs, previous, spec } = service.value
+  const { generation, updatedMs, previous } = service.value
   if (generation === 0) return undefined
   const { template } = wanted(service)
   const live = [...(view.tasksByService.get(service.id) ?? [])]
