@@ -90,7 +90,8 @@ export function refused(thrown: unknown): Fault {
     return fault('unavailable', why, undefined, thrown)
   }
   const told = (json as { message?: unknown } | null | undefined)?.message
-  const message = (typeof told === 'string' ? told : reasonOf(thrown)).trim()
+  // Without a body of its own: dockerode's words around Docker's.
+  const message = (typeof told === 'string' ? told : reasonOf(thrown)).replace(/^\(HTTP code \d+\) .*? - /, '').trim()
   return fault(codeOf(statusCode, message), message.slice(0, messageCharactersMax), undefined, thrown)
 }
 
