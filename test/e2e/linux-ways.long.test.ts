@@ -68,7 +68,7 @@ test('a client of datagrams keeps its address, is moved when its task dies, and 
   }
 })
 
-test('SCTP goes to a task on another node by a published port', async () => {
+test('SCTP goes to a task on another node by a published port, and from task to task by the virtual IP', async () => {
   const { lan, n1, n2 } = await shared()
   const echo = needs('usrsctp/echo_server')
   const client = echo.replace('echo_server', 'client')
@@ -85,6 +85,14 @@ test('SCTP goes to a task on another node by a published port', async () => {
     everyMs: 100,
     what: 'an echo through the published port',
   })
+  // Not published, so that it has one address: the program answers from the first that it has, whichever it was asked at.
+  await n1.ok(
+    `vine service create --quiet --name inner --network sctp --constraint node.hostname==n2 ${echo} &&
+     vine service create --quiet --name asks --network sctp --constraint node.hostname==n1 sh -c 'sleep 10000'`,
+  )
+  const { ok } = await taskOf(n1, 'asks')
+  const vip = (await ok('getent hosts inner')).split(' ')[0] ?? ''
+  expect(await ok(conversation(`${vip} 7`))).toContain('hello')
 })
 
 test('a host-mode port answers on the node of its task only, and everything without an endpoint is refused at once, over TCP and UDP', async () => {
