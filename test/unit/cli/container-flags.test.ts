@@ -158,6 +158,32 @@ test('help shows them under a heading of their own, with an example', async () =
   expect(out).not.toContain('--no-tty')
 })
 
+test("inspect --pretty shows what only containers have in Docker's lines", async () => {
+  await agent.close()
+  const TaskTemplate = {
+    ContainerSpec: {
+      Image: 'redis',
+      CapabilityAdd: ['CAP_A', 'CAP_B'],
+      CapabilityDrop: ['ALL'],
+      Sysctls: { b: '', a: '1' },
+      Ulimits: [{ Name: 'nofile', Soft: 1, Hard: 2 }],
+      Mounts: [{ Type: 'tmpfs', Target: '/t' }],
+    },
+    Resources: { Limits: { NanoCPUs: 5e8, MemoryBytes: 67_108_864, Pids: 9 }, Reservations: { NanoCPUs: 1e9 } },
+    LogDriver: { Name: 'json-file', Options: { 'max-size': '1m' } },
+  }
+  agent = await fakeAgent({ ...lists, 'GET /services/web': { ...web, Spec: { ...web.Spec, TaskTemplate } } })
+  const { out } = await vine(['service', 'inspect', '--pretty', 'web'], { socket: agent.socket })
+  expect(out).toContain(
+    '\nCapabilities:\n Add: CAP_A, CAP_B\n Drop: ALL\nSysCtls:\n a: 1\n b\nUlimits:\n nofile: 1:2\nMounts:\n Target:\t/t\n  Source:\t\n  ReadOnly:\tfalse\n  Type:\t\ttmpfs\nLog Driver:\n Name:\t\tjson-file\n LogOpts:\n  max-size:       1m\n\nResources:\n Reservations:\n  CPU:\t\t1\n Limits:\n  CPU:\t\t0.5\n  Memory:\t64MiB\n  PIDs:\t\t9\nEndpoint Mode:',
+  )
+})
+
+test('the shell completes them', async () => {
+  const { out } = await vine(['__complete', '--', 'service', 'update', '--mount-'], { socket: agent.socket })
+  expect(out.split('\n').map((line) => line.split('\t')[0])).toEqual(['--mount-add', '--mount-rm', ''])
+})
+
 test('a mount starts where the client is', () => {
   const sourceOf = (text: string) => parseMount({ text, flag: '--mount', directory: '/home/me' }).Source
   expect(['.', './data', '../other', '.cache/', '/abs', 'name', '~/x'].map((s) => sourceOf(`dst=/b,src=${s}`))).toEqual(
