@@ -13,6 +13,10 @@ export interface OptionDefinition {
   readonly says: string
   /** May be given several times; its value is a list of texts. */
   readonly list?: true
+  /** A switch of which `--x=false` says something else than its absence. */
+  readonly deniable?: true
+  /** Heading of help under which it stands. */
+  readonly group?: string
   /** Its value must be a whole number, zero or more. */
   readonly whole?: true
   /** Shown in help; the command itself applies it. */
@@ -25,6 +29,8 @@ export interface OptionDefinition {
 export interface Example {
   readonly line: string
   readonly says: string
+  /** Refused with a sentence where no node runs containers. */
+  readonly needsDocker?: true
 }
 
 /** What a running command is given. */

@@ -90,6 +90,8 @@ function build(definition: CommandDefinition): Command {
   if (definition.args !== undefined) command.arguments(definition.args)
   for (const alias of definition.aliases ?? []) command.alias(alias)
   for (const option of definition.options) command.addOption(buildOption(option))
+  for (const { flags } of definition.options.filter(({ deniable }) => deniable))
+    command.addOption(new Option(flags.replace(/^.*--/, '--no-')).hideHelp())
   command.addOption(buildOption(socketOption).hideHelp())
   for (const option of definition.refused ?? []) command.addOption(buildRefused(option))
   if (definition.passThrough) command.passThroughOptions()
@@ -103,6 +105,7 @@ function buildOption(definition: OptionDefinition): Option {
     definition.flags,
     standard === undefined ? definition.says : `${definition.says} (default ${standard})`,
   )
+  if (definition.group !== undefined) option.helpGroup(`${definition.group}:`)
   if (definition.choices !== undefined)
     option.choices(definition.choices).argParser((value: string) => choice(option.long ?? '', value, definition))
   if (definition.list) option.argParser((value: string, before: string[] | undefined) => [...(before ?? []), value])
@@ -150,6 +153,7 @@ function plainSwitches(
   if (definition === undefined || word === undefined) return [...argv]
   const all = [...definition.options, ...(definition.refused ?? []), socketOption]
   const takesValue = new Set(all.filter((o) => o.flags.includes('<')).flatMap((o) => o.flags.match(/-[\w-]+/g) ?? []))
+  const deniable = new Set(all.filter((o) => o.deniable).flatMap((o) => o.flags.match(/--[\w-]+/g) ?? []))
   const switches = new Set(all.filter((o) => !o.flags.includes('<')).flatMap((o) => o.flags.match(/--[\w-]+/g) ?? []))
   const result = argv.slice(0, word.index + 1)
   let index = word.index + 1
@@ -160,7 +164,7 @@ function plainSwitches(
     if (switches.has(name) && isYes(value)) result.push(name)
     else if (!switches.has(name)) result.push(token)
     else if (!isNo(value)) throw usage(`invalid value "${value}" for ${name}`, 'It is true or false')
-    else if (switches.has(name.replace('--', '--no-'))) result.push(name.replace('--', '--no-'))
+    else if (deniable.has(name) || switches.has(name.replace('--', '--no-'))) result.push(name.replace('--', '--no-'))
     if (takesValue.has(token) && index + 1 < argv.length) result.push(argv[++index] ?? '')
   }
   return [...result, ...argv.slice(index)]

@@ -3,7 +3,7 @@
  * `node agent/cli/reference.ts > agent/cli/REFERENCE.md`.
  */
 import { commands } from './commands.ts'
-import type { CommandDefinition } from './definition.ts'
+import type { CommandDefinition, OptionDefinition } from './definition.ts'
 import { groups } from './groups.ts'
 
 /** The whole document. */
@@ -57,8 +57,20 @@ ${definition.examples.map(({ line, says }) => `# ${says}\n${line}`).join('\n')}
 `
 }
 
+/** A table for those without a heading, then one for each heading. */
 function optionTable({ options }: CommandDefinition): string {
-  if (options.length === 0) return ''
+  const groups = [...new Set(options.map(({ group }) => group))]
+  return groups
+    .map((group) =>
+      table(
+        group,
+        options.filter((option) => option.group === group),
+      ),
+    )
+    .join('')
+}
+
+function table(heading: string | undefined, options: readonly OptionDefinition[]): string {
   const rows = options.map((option) => {
     const extra = [
       ...(option.choices === undefined ? [] : [`one of ${option.choices.join(', ')}`]),
@@ -67,7 +79,7 @@ function optionTable({ options }: CommandDefinition): string {
     ]
     return `| \`${cell(option.flags)}\` | ${cell(option.says)}${extra.length > 0 ? ` (${cell(extra.join('; '))})` : ''} |`
   })
-  return `\n| flag | |\n|---|---|\n${rows.join('\n')}\n`
+  return `${heading === undefined ? '' : `\n${heading}:\n`}\n| flag | |\n|---|---|\n${rows.join('\n')}\n`
 }
 
 function refusedList({ refused }: CommandDefinition): string {

@@ -17,6 +17,11 @@ export function usage(message: string, fix?: string): UsageFault {
   return new UsageFault(message, fix)
 }
 
+/** Throws, where an expression is wanted: `read(text) ?? raise(usage(…))`. */
+export function raise(error: Error): never {
+  throw error
+}
+
 /** Exit codes that scripts may lean on. */
 export const exit = {
   ok: 0,

@@ -1,6 +1,8 @@
 /** The words, flags and examples of `vine service …`. Docker's own, as far as there is something to do. */
 import type { CommandDefinition, OptionDefinition } from '../definition.ts'
 import { inspectOptions, listingOptions } from '../listing.ts'
+import { addAndRemove } from './add-remove.ts'
+import { containerCreate, containerUpdate } from './container-flags.ts'
 import { jobs, refusedByCreate, refusedByUpdate } from './refused.ts'
 
 const filter: OptionDefinition = { flags: '-f, --filter <filter>', says: 'Only what matches, as key=value', list: true }
@@ -89,6 +91,7 @@ const create: CommandDefinition = {
       list: true,
     },
     ...shared,
+    ...containerCreate,
   ],
   refused: refusedByCreate,
   examples: [
@@ -103,6 +106,11 @@ const create: CommandDefinition = {
     {
       says: 'A name for others on a network, and templates in the environment',
       line: 'vine service create --name worker --network name=backend,alias=jobs --env SLOT={{.Task.Slot}} sleep 1d',
+    },
+    {
+      says: 'A container with a volume that outlives it, a root that it cannot write to, and at most half a CPU and 256 MiB',
+      line: 'vine service create --name cache --mount type=volume,source=cache,target=/data --mount type=tmpfs,target=/tmp --read-only --limit-cpu 0.5 --limit-memory 256m redis',
+      needsDocker: true,
     },
   ],
   load: async () => (await import('./create.ts')).create,
@@ -128,6 +136,7 @@ const update: CommandDefinition = {
     { flags: '--publish-add <port>', says: 'Publish a port, or change how it is published', list: true },
     { flags: '--publish-rm <port>', says: 'Withdraw a port by its target port', list: true },
     ...shared,
+    ...containerUpdate,
   ],
   refused: refusedByUpdate,
   examples: [
@@ -140,6 +149,11 @@ const update: CommandDefinition = {
       line: 'vine service update --publish-rm 80 --publish-add 8081:80 web',
     },
     { says: 'Replace every task', line: 'vine service update --force --detach web' },
+    {
+      says: 'More memory, and a folder of each node in place of what is mounted at /data',
+      line: 'vine service update --limit-memory 512m --mount-add type=bind,source=/srv/data,target=/data web',
+      needsDocker: true,
+    },
   ],
   load: async () => (await import('./update.ts')).update,
 }
@@ -239,11 +253,3 @@ export const commands: readonly CommandDefinition[] = [
   },
   update,
 ]
-
-function addAndRemove(word: string, what: string, by = 'value'): readonly OptionDefinition[] {
-  const removed = by === 'value' ? `Remove a ${what}` : `Remove a ${what} by its ${by}`
-  return [
-    { flags: `--${word}-add <value>`, says: `Add or update ${/^[aeiou]/.test(what) ? 'an' : 'a'} ${what}`, list: true },
-    { flags: `--${word}-rm <${by}>`, says: removed.replace(/ a (?=[aeiou])/, ' an '), list: true },
-  ]
-}

@@ -7,28 +7,18 @@ import type { HealthConfig, ServiceSpec } from '../../../protocol/spec.ts'
 import { list, type Options, text, whole } from '../definition.ts'
 import { parseDuration } from '../duration.ts'
 import { usage } from '../usage.ts'
+import { type Around, logDriver, newContainer } from './container.ts'
 import { parsePublish } from './publish.ts'
-import {
-  mergeEnv,
-  parseBytes,
-  parseCpus,
-  parseEnv,
-  parseEnvFile,
-  parseNetwork,
-  parsePairs,
-  parsePreference,
-  splitCommand,
-} from './words.ts'
+import { resources } from './resources.ts'
+import { mergeEnv, parseEnv, parseEnvFile, parseNetwork, parsePairs, parsePreference, splitCommand } from './words.ts'
 
 /** What the flags alone do not hold. */
-export interface Surroundings {
-  readonly env: Readonly<Record<string, string | undefined>>
+export interface Surroundings extends Around {
   /** Content of each `--env-file`, by path. */
   readonly files: ReadonlyMap<string, string>
 }
 
 type RestartPolicy = NonNullable<ServiceSpec['TaskTemplate']['RestartPolicy']>
-type Reservations = NonNullable<NonNullable<ServiceSpec['TaskTemplate']['Resources']>['Reservations']>
 
 export function createSpec(
   image: string,
@@ -37,7 +27,6 @@ export function createSpec(
   around: Surroundings,
 ): ServiceSpec {
   const networks = list(options, 'network').map((text) => parseNetwork(text))
-  const reserved = reservations(options)
   const restart = restartPolicy(options)
   const placing = placement(options)
   const order = text(options, 'updateOrder')
@@ -46,10 +35,11 @@ export function createSpec(
     Labels: parsePairs(list(options, 'label'), '--label'),
     TaskTemplate: {
       ContainerSpec: containerSpec(image, args, options, around),
-      ...(reserved === undefined ? {} : { Resources: { Reservations: reserved } }),
+      ...optional('Resources', resources(options)),
       ...(restart === undefined ? {} : { RestartPolicy: restart }),
       ...(placing === undefined ? {} : { Placement: placing }),
       ...(networks.length === 0 ? {} : { Networks: networks }),
+      ...optional('LogDriver', logDriver(options, around)),
     },
     Mode: mode(options),
     ...(order === undefined ? {} : { UpdateConfig: { Parallelism: 1, Order: order as 'stop-first' | 'start-first' } }),
@@ -97,17 +87,6 @@ export function restartPolicy(options: Options, before?: RestartPolicy): Restart
   return Object.keys(asked).length === 0 ? before : { ...before, ...asked }
 }
 
-/** Reservation flags over those there are. */
-export function reservations(options: Options, before?: Reservations): Reservations | undefined {
-  const [cpu, memory] = [text(options, 'reserveCpu'), text(options, 'reserveMemory')]
-  if (cpu === undefined && memory === undefined) return before
-  return {
-    ...before,
-    ...(cpu === undefined ? {} : { NanoCPUs: parseCpus(cpu, '--reserve-cpu') }),
-    ...(memory === undefined ? {} : { MemoryBytes: parseBytes(memory, '--reserve-memory') }),
-  }
-}
-
 /** `{[key]: value}`, or nothing for undefined. */
 export function optional<K extends string, V>(key: K, value: V | undefined): { [P in K]?: V } {
   return value === undefined ? {} : ({ [key]: value } as { [P in K]: V })
@@ -143,6 +122,7 @@ function containerSpec(image: string, args: readonly string[], options: Options,
     ...optional('StopSignal', text(options, 'stopSignal')),
     ...nanoseconds(options, 'stopGracePeriod', 'StopGracePeriod', '--stop-grace-period'),
     ...optional('Healthcheck', healthcheck(options, undefined)),
+    ...newContainer(options, around),
   }
 }
 

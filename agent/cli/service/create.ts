@@ -18,7 +18,7 @@ export async function create(call: Call): Promise<number> {
   return on(call.options, 'detach') ? 0 : converge(call, made.ID)
 }
 
-/** The environment here and the files that `--env-file` names. */
+/** The environment and the directory here, and the files that `--env-file` names. */
 export async function surroundings(call: Call): Promise<Surroundings> {
   const files = new Map<string, string>()
   for (const path of list(call.options, 'envFile')) {
@@ -28,5 +28,5 @@ export async function surroundings(call: Call): Promise<Surroundings> {
       throw usage(`cannot read --env-file ${path}: ${reasonOf(error)}`)
     }
   }
-  return { env: call.io.env, files }
+  return { env: call.io.env, directory: process.cwd(), files }
 }

@@ -1,7 +1,9 @@
 /** `vine service inspect --pretty`: the lines, order and blanks of Docker's (docker/cli command/service/formatter.go). Pure. */
+import type { TaskTemplate } from '../../../protocol/spec.ts'
 import type { Service } from '../docker.ts'
 import { formatDuration } from '../duration.ts'
 import { ago, bytesText, shortImage, title } from '../wording.ts'
+import { containerOnly } from './pretty-container.ts'
 
 export function prettyService(service: Service, networkNames: ReadonlyMap<string, string>, now: number): string {
   return [
@@ -14,7 +16,8 @@ export function prettyService(service: Service, networkNames: ReadonlyMap<string
     ...placement(service),
     ...updateConfig(service),
     ...container(service),
-    ...resources(service),
+    ...containerOnly(service.Spec.TaskTemplate),
+    ...resources(service.Spec.TaskTemplate),
     ...networks(service, networkNames),
     `Endpoint Mode:\t${service.Endpoint?.Spec?.Mode ?? service.Spec.EndpointSpec?.Mode ?? 'vip'}`,
     ...ports(service),
@@ -88,15 +91,19 @@ function container({ Spec }: Service): readonly string[] {
   ]
 }
 
-function resources({ Spec }: Service): readonly string[] {
-  const reserved = Spec.TaskTemplate.Resources?.Reservations
-  if (!reserved?.NanoCPUs && !reserved?.MemoryBytes) return []
-  return [
-    'Resources:',
-    ' Reservations:',
-    ...(reserved.NanoCPUs ? [`  CPU:\t\t${reserved.NanoCPUs / 1e9}`] : []),
-    ...(reserved.MemoryBytes ? [`  Memory:\t${bytesText(reserved.MemoryBytes)}`] : []),
-  ]
+function resources({ Resources: asked }: TaskTemplate): readonly string[] {
+  if (!asked) return []
+  const amounts = (title: string, { NanoCPUs, MemoryBytes, Pids = 0 }: NonNullable<typeof asked.Limits>) => {
+    const any = NanoCPUs || MemoryBytes || Pids
+    return [
+      ...(any ? [` ${title}:`] : []),
+      ...(NanoCPUs ? [`  CPU:\t\t${NanoCPUs / 1e9}`] : []),
+      ...(MemoryBytes ? [`  Memory:\t${bytesText(MemoryBytes)}`] : []),
+      ...(Pids > 0 ? [`  PIDs:\t\t${Pids}`] : []),
+    ]
+  }
+  const { Pids: _none, ...reserved } = asked.Reservations ?? {}
+  return ['Resources:', ...amounts('Reservations', reserved), ...amounts('Limits', asked.Limits ?? {})]
 }
 
 function networks({ Spec }: Service, names: ReadonlyMap<string, string>): readonly string[] {

@@ -1,22 +1,16 @@
 /**
  * Applies the flags of `service update` to the spec that is there, as Docker's CLI does (docker/cli command/service/update.go).
  *
- * Pure. In each `-add/-rm` pair what is removed goes first, so one update can replace a value. What no flag names stays as it is,
- * unknown fields included.
+ * Pure. In each `-add/-rm` pair what is removed goes first, so one update can replace a value (container.ts has exceptions). What no flag
+ * names stays as it is, unknown fields included.
  */
 import type { PortConfig, ServiceSpec } from '../../../protocol/spec.ts'
 import { list, type Options, on, text, whole } from '../definition.ts'
 import { usage } from '../usage.ts'
-import {
-  endpointMode,
-  healthcheck,
-  nanoseconds,
-  optional,
-  reservations,
-  restartPolicy,
-  type Surroundings,
-} from './create-spec.ts'
+import { changedContainer, logDriver } from './container.ts'
+import { endpointMode, healthcheck, nanoseconds, optional, restartPolicy, type Surroundings } from './create-spec.ts'
 import { parsePublish, parseTarget } from './publish.ts'
+import { resources } from './resources.ts'
 import { mergeEnv, type NetworkWish, parseEnv, parsePairs, parsePreference, splitCommand } from './words.ts'
 
 /** Networks named by flags, already turned into ids. */
@@ -33,7 +27,6 @@ export function updateSpec(
   networks: NetworkChange,
 ): ServiceSpec {
   const template = spec.TaskTemplate
-  const reserved = reservations(options, template.Resources?.Reservations ?? undefined)
   const order = text(options, 'updateOrder') as 'stop-first' | 'start-first' | undefined
   return {
     ...spec,
@@ -41,10 +34,11 @@ export function updateSpec(
     TaskTemplate: {
       ...template,
       ContainerSpec: containerSpec(template.ContainerSpec, options, around),
-      ...(reserved === undefined ? {} : { Resources: { ...template.Resources, Reservations: reserved } }),
+      ...optional('Resources', resources(options, template.Resources ?? undefined)),
       ...optional('RestartPolicy', restartPolicy(options, template.RestartPolicy ?? undefined)),
       ...optional('Placement', placement(template.Placement ?? undefined, options)),
       ...changeNetworks(spec, networks),
+      ...optional('LogDriver', logDriver(options, around)),
       ...(on(options, 'force') ? { ForceUpdate: (template.ForceUpdate ?? 0) + 1 } : {}),
     },
     Mode: mode(spec, options),
@@ -83,6 +77,7 @@ function containerSpec(before: ServiceSpec['TaskTemplate']['ContainerSpec'], opt
     ...optional('StopSignal', text(options, 'stopSignal')),
     ...nanoseconds(options, 'stopGracePeriod', 'StopGracePeriod', '--stop-grace-period'),
     ...optional('Healthcheck', healthcheck(options, before.Healthcheck)),
+    ...changedContainer(before, options, around),
   }
 }
 

@@ -3,7 +3,7 @@
  *
  * All of it is pure; the text of a file is handed in.
  */
-import { usage } from '../usage.ts'
+import { raise, usage } from '../usage.ts'
 
 type Environment = Readonly<Record<string, string | undefined>>
 
@@ -78,16 +78,23 @@ export function splitCommand(text: string, flag: string): readonly string[] {
 
 /** `512m`, `2g`, `4096`: bytes, with units of 1024. */
 export function parseBytes(text: string, flag: string): number {
-  const match = /^(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?$/i.exec(text.trim())
+  const match = /^(\d+\.?\d*|\.\d+) ?(?:([kmgtp])(?:i?b)?|b)?$/i.exec(text)
   if (match === null) throw usage(`invalid amount "${text}" for ${flag}`, 'Write for instance 512m or 2g')
-  return Math.floor(Number(match[1]) * 1024 ** ['', 'k', 'm', 'g', 't'].indexOf((match[2] ?? '').toLowerCase()))
+  return Math.floor(Number(match[1]) * 1024 ** ['', 'k', 'm', 'g', 't', 'p'].indexOf((match[2] ?? '').toLowerCase()))
 }
 
-/** `0.5` CPUs as Docker's billionths. */
+/** `0.5`, `1e-3` or `1/4` CPUs as Docker's billionths, of which there must be a whole number. */
 export function parseCpus(text: string, flag: string): number {
-  const cpus = Number(text)
-  if (!/^\d*\.?\d+$/.test(text)) throw usage(`invalid number "${text}" for ${flag}`, 'Write for instance 0.5 or 2')
-  return Math.round(cpus * 1e9)
+  const bad = (what: string) => usage(`invalid number "${text}" for ${flag}${what}`, 'Write for instance 0.5 or 2')
+  const [, whole = '', part = '', exponent = '0', divisor = '1'] =
+    /^\+?(?=\.?\d)(\d*)(?:(?:\.(\d*))?(?:e([+-]?\d{1,2}))?|\/(\d+))$/i.exec(text) ?? raise(bad(''))
+  // As integers: a fraction such as 0.1 has no exact binary form.
+  const shift = 9 + Number(exponent) - part.length
+  const above = BigInt(whole + part) * 10n ** BigInt(Math.max(shift, 0))
+  const below = BigInt(divisor) * 10n ** BigInt(Math.max(-shift, 0))
+  if (below === 0n) throw bad('')
+  if (above % below !== 0n) throw bad(': value is too precise')
+  return Number(above / below)
 }
 
 /** Docker's NetworkAttachmentConfig. */

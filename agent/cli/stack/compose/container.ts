@@ -5,6 +5,7 @@
 import type { HealthConfig } from '../../../../protocol/spec.ts'
 import { fault } from '../../../fault.ts'
 import { parseDuration } from '../../duration.ts'
+import { capabilities } from '../../service/capabilities.ts'
 import { namespaceLabel } from './labels.ts'
 import { mountsOf } from './mounts.ts'
 import { defined, filled } from './omit.ts'
@@ -45,7 +46,7 @@ export function containerSpec(what: Converting, image: string) {
       DNSConfig: filled({ Nameservers: service.dns, Search: service.dns_search }),
       Isolation: service.isolation,
       Sysctls: service.sysctls,
-      ...capabilities(service),
+      ...capabilities(service.cap_add ?? [], service.cap_drop ?? []),
       Ulimits: Object.entries(service.ulimits ?? {}).map(([limit, value]) =>
         typeof value === 'number'
           ? { Name: limit, Hard: value, Soft: value }
@@ -75,22 +76,6 @@ function hostEntry(text: string): readonly string[] {
 function credentials({ credential_spec: spec }: Service) {
   if (spec === undefined) return null
   return filled({ Config: spec.config, File: spec.file, Registry: spec.registry })
-}
-
-/** CAP_ before each, ALL alone; what is added is not dropped. */
-function capabilities({ cap_add: add = [], cap_drop: drop = [] }: Service) {
-  const normal = (names: readonly string[]) =>
-    new Set(
-      names
-        .map((name) => name.trim().toUpperCase())
-        .map((name) => (name === 'ALL' || name.startsWith('CAP_') ? name : `CAP_${name}`)),
-    )
-  const [added, dropped] = [normal(add), normal(drop)]
-  const listed = (names: ReadonlySet<string>) => (names.has('ALL') ? ['ALL'] : [...names].sort())
-  return {
-    CapabilityAdd: listed(added),
-    CapabilityDrop: listed(new Set([...dropped].filter((name) => !added.has(name)))),
-  }
 }
 
 function healthcheck(name: string, { healthcheck: check }: Service): HealthConfig | undefined {
