@@ -72,7 +72,7 @@ test('every command says the same against three nodes without managers as agains
 }, 300_000)
 
 function sideOf(machine: Machine, socket: string): Side {
-  const ask = async (words: string) => {
+  const ask: Side['ask'] = async (words) => {
     const task = words.includes('{task}') ? (await ask('service ps --quiet --no-trunc web')).split('\n')[0] : ''
     const line = words.replaceAll('{node}', machine.name).replaceAll('{task}', task ?? '')
     return (await machine.run(`DOCKER_HOST=unix://${socket} docker ${line} 2>&1; echo "exit $?"`)).out

@@ -152,19 +152,21 @@ export const more: readonly (readonly [pattern: RegExp, reason: string])[] = [
 
 /** What is the same on both sides, whatever they call their nodes and whenever it was. */
 export function normal(text: string): string {
-  return text
-    .replaceAll(/^(overall progress|verify: Waiting|\d+\/\d+:).*\n/gm, '')
-    // A machine that is busy with tests may take more than a second to hand a record on, and says so.
-    .replaceAll(/^held by this node only\n/gm, '')
-    .replaceAll(/(less than a second|about a minute|\d+ \w+) ago/gi, 'AGO')
-    .replaceAll(/\b(?=\w*\d)[a-z0-9]{25}\b/g, 'ID')
-    .replaceAll(/\b(?=\w*\d)[a-z0-9]{12}\b|^[a-z0-9]{12}(?= )/gm, 'ID')
-    .replaceAll(/\bID \*/g, 'ID')
-    .replaceAll(/\bn[1-4]\b/g, 'NODE')
-    .replaceAll(/rpc error: code = \w+ desc = /g, '')
-    .replaceAll(/(Starting|Preparing|Assigned|Ready) AGO/g, 'Running AGO')
-    .replaceAll(/ {2,}/g, '  ')
-    .replaceAll(/ +$/gm, '')
+  return (
+    text
+      .replaceAll(/^(overall progress|verify: Waiting|\d+\/\d+:).*\n/gm, '')
+      // A machine that is busy with tests may take more than a second to hand a record on, and says so.
+      .replaceAll(/^held by this node only\n/gm, '')
+      .replaceAll(/(less than a second|about a minute|\d+ \w+) ago/gi, 'AGO')
+      .replaceAll(/\b(?=\w*\d)[a-z0-9]{25}\b/g, 'ID')
+      .replaceAll(/\b(?=\w*\d)[a-z0-9]{12}\b|^[a-z0-9]{12}(?= )/gm, 'ID')
+      .replaceAll(/\bID \*/g, 'ID')
+      .replaceAll(/\bn[1-4]\b/g, 'NODE')
+      .replaceAll(/rpc error: code = \w+ desc = /g, '')
+      .replaceAll(/(Starting|Preparing|Assigned|Ready) AGO/g, 'Running AGO')
+      .replaceAll(/ {2,}/g, '  ')
+      .replaceAll(/ +$/gm, '')
+  )
 }
 
 export function asSet(text: string): string {
