@@ -16,6 +16,7 @@ import { needs } from '../needs.ts'
 import { root } from '../tidy/source.ts'
 import { agent } from './agent.ts'
 import { dns } from './dns.ts'
+import { dockerKill } from './docker.ts'
 import type { Figure, Row, Run } from './figure.ts'
 import { gossip } from './gossip.ts'
 import { idle } from './idle.ts'
@@ -33,7 +34,20 @@ import { tcp } from './tcp.ts'
 import { udp } from './udp.ts'
 
 const linux: readonly Figure[] = [linuxMesh, linuxVip, linuxVxlan, linuxKill, linuxPower, linuxProgrammed]
-const figures: readonly Figure[] = [kill, silent, stalled, task, gossip, agent, idle, dns, tcp, udp, ...linux]
+const figures: readonly Figure[] = [
+  kill,
+  silent,
+  stalled,
+  task,
+  gossip,
+  agent,
+  idle,
+  dns,
+  tcp,
+  udp,
+  ...linux,
+  dockerKill,
+]
 /** No figure takes half as long; one that hangs must not keep the others from being measured. */
 const figureMsMax = 8 * 60_000
 const runs = join(import.meta.dirname, 'runs')

@@ -58,6 +58,7 @@ async function apply({ routes, local }: Wanted) {
     attached.set(links.task, links)
   }
   await firewall.apply({ self, underlay, addresses: [underlay, underlay6], encrypted, routes, local })
+  await firewall.routeReplies()
   return firewall.counters()
 }
 

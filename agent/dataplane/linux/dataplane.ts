@@ -185,6 +185,7 @@ class Linux implements LinuxDataplane {
     // What bars others from a tunnel is there before the tunnel.
     if (overlay.networks.some(({ encrypted }) => encrypted)) await programmed
     const [problems, failed] = await Promise.all([listening, devices.apply(overlay, this.links()), programmed])
+    await this.options.firewall.routeReplies()
     await this.sweep(overlay)
     await this.mend(overlay)
     this.appliedAtMs = this.options.clock.now()

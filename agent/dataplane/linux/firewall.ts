@@ -45,6 +45,8 @@ export interface FirewallOptions {
 export interface Firewall {
   /** Makes it so; resolves when new connections obey it. Rejects with a Fault ('unavailable') when the kernel refuses the whole table too. */
   apply(input: FirewallInput): Promise<void>
+  /** Replies to the nodes of the last input go back the way they came. Once their bridge is there, which is made beside `apply`. */
+  routeReplies(): Promise<void>
   /** Devices were made anew: what belongs to the table beside it (routes of replies) is compared at the next look. */
   lookSoon(): void
   /** Ends the processes of ours. The table stays: the kernel goes on forwarding while the agent restarts. */
@@ -194,8 +196,11 @@ export async function createFirewall({ clock, log, onRestored }: FirewallOptions
         await numbered
         input = wanted
         await makeSo(wanted)
-        if (linuxNodes(wanted).join() === routedFor) return
-        await routeReplies(wanted).catch((error) => trouble('replies find no way back to other nodes', error))
+      }),
+    routeReplies: () =>
+      inTurn(async () => {
+        if (input === undefined || linuxNodes(input).join() === routedFor) return
+        await routeReplies(input).catch((error) => trouble('replies find no way back to other nodes', error))
       }),
     lookSoon() {
       sweepAtMs = 0

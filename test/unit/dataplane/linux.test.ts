@@ -47,6 +47,7 @@ let plane: LinuxDataplane
 let holdFirewall: Promise<void>
 let underWay: Promise<number>
 /** What the devices will say was done to them. */
+let steps: string[] = []
 let harm: string[]
 let timers: (() => void)[]
 
@@ -59,9 +60,11 @@ beforeEach(() => {
   holdFirewall = Promise.resolve()
   underWay = Promise.resolve(0)
   harm = []
+  steps = []
   timers = []
   const devices: Devices = {
     async apply({ networks }, local) {
+      steps.push('devices')
       carried = [...networks.map(({ id }) => id), ...local.map(({ task }) => task)]
       return refusal === undefined ? [] : [{ network: 'net', sentence: refusal }]
     },
@@ -81,6 +84,7 @@ beforeEach(() => {
       await holdFirewall
       programmed.push(input)
     },
+    routeReplies: async () => void steps.push('replies'),
     lookSoon: () => {},
     close: async () => {},
     counters: () => ({ restored: 0, rewrites: 0, udpForgotten: 0 }),
@@ -126,6 +130,11 @@ beforeEach(() => {
 })
 
 afterEach(() => rmSync(dir, { recursive: true }))
+
+test('replies are routed once the bridge is there that they go by', async () => {
+  await plane.apply(routes)
+  expect(steps).toEqual(['devices', 'replies'])
+})
 
 test('a task serves its target ports at its own address, asks 127.0.0.11, and is known to the firewall before it starts', async () => {
   await plane.apply(routes)
