@@ -4,11 +4,15 @@
  *
  * Of what needs IPVS Swarm is asked nothing: kernels may lack it.
  */
+import { execFile } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import { expect, test } from 'vitest'
 import { needs } from '../needs.ts'
+import { root } from '../tidy/source.ts'
 import { until } from '../until.ts'
+import { serves } from './containers.ts'
 import { startEngine } from './engines.ts'
 import { createLan, joinLine, type Machine } from './machines.ts'
 import { asSet, fieldsOf, type Instead, more, normal, type Step, steps, without } from './swarm-walk.ts'
@@ -67,9 +71,28 @@ test('every command says the same against three nodes without managers as agains
     const [found, expected] = step.as === 'set' ? [asSet(normal(here)), asSet(wanted)] : [normal(here), wanted]
     expect.soft(found, `docker ${step.words}`).toBe(expected)
   }
+  await moves(n1, n4)
   // A difference that is none any more has no reason.
   expect(steps.flatMap(({ instead = [] }) => instead).filter((instead) => !used.has(instead))).toEqual([])
 }, 300_000)
+
+/** What the Swarm has is here too after one command, and runs. */
+async function moves(here: Machine, there: Machine): Promise<void> {
+  await there.ok(`export DOCKER_HOST=unix:///run/docker.sock && docker network create -d overlay --label tier=old back &&
+    docker service create --quiet --detach --name moved --network back --label tier=old --replicas 2 --stop-signal SIGKILL box:1 sleep 1000`)
+  const words = ['import', '--from-swarm', '--yes', '--host', `unix://${there.root}/run/docker.sock`]
+  const env = { ...process.env, VINE_SOCKET: join(here.root, 'run/grapevine/vine.sock') }
+  const { stdout } = await promisify(execFile)(process.execPath, [join(root, 'agent/main.ts'), ...words], { env })
+  expect(stdout).toBe('create   network back\ncreate   service moved\nCreated network back\nCreated service moved\n')
+  await serves(here, 'moved', 2)
+  const [spec, original] = await Promise.all([
+    here.ok(`vine service inspect --format '{{json .Spec.TaskTemplate.ContainerSpec}}' moved`),
+    there.ok(
+      `docker -H unix:///run/docker.sock service inspect --format '{{json .Spec.TaskTemplate.ContainerSpec}}' moved`,
+    ),
+  ])
+  expect(JSON.parse(spec)).toEqual(JSON.parse(original))
+}
 
 function sideOf(machine: Machine, socket: string): Side {
   const ask: Side['ask'] = async (words) => {
