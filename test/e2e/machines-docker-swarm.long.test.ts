@@ -69,7 +69,7 @@ test('every command says the same against three nodes without managers as agains
       return text.replace(pattern, replacement)
     }, normal(there))
     const [found, expected] = step.as === 'set' ? [asSet(normal(here)), asSet(wanted)] : [normal(here), wanted]
-    expect.soft(found, `docker ${step.words}`).toBe(expected)
+    expect.soft(found, `docker ${step.words}\n${here}`).toBe(expected)
   }
   await moves(n1, n4)
   // A difference that is none any more has no reason.
