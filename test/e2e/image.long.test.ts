@@ -1,22 +1,22 @@
 // The image builds on an imported base without a registry, and compose.yaml does with it what docker/README.md promises: three agents and the demo
-// service from nothing, and one of them killed. An engine of its own in a network and mounts of its own; compose.yaml is read here and run key by key,
-// for the plugin that runs it is on few machines.
+// service from nothing by one command, and one of them killed. An engine of its own in a network and mounts of its own.
 import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process'
-import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, symlinkSync } from 'node:fs'
+import {
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterEach, expect, test } from 'vitest'
-import { parse } from 'yaml'
 import { needs, needsMachines } from '../needs.ts'
 import { root } from '../tidy/source.ts'
 import { until } from '../until.ts'
-
-interface ComposeService {
-  readonly hostname?: string
-  readonly entrypoint?: readonly string[]
-  readonly command: readonly string[]
-  readonly volumes: readonly string[]
-}
 
 /** The engine pulls nothing, and builds and starts three Nodes on two cores. */
 const patienceMs = 300_000
@@ -43,33 +43,28 @@ test('three agents and the demo service start from the image, and one killed is 
   await startEngine()
   await importBase()
   await build()
-  const { services, volumes } = readCompose()
-  await docker('network', 'create', 'grapevine')
-  for (const volume of Object.keys(volumes)) await docker('volume', 'create', volume)
+  await compose('up', '--detach', '--no-build')
+  // It ends when the service runs.
+  expect(await docker('wait', container('demo'))).toBe('0')
+  expect(await docker('exec', container('n1'), 'id', '-u')).toBe('7766')
+  expect(await docker('inspect', '--format', '{{.State.Health.Status}}', container('n1'))).toBe('healthy')
+  for (const port of [8081, 8082, 8083]) expect(await ask(port)).toMatch(/^n[123] [123]$/)
 
-  await run('n1', services.n1)
-  await healthy('n1')
-  await Promise.all(['n2', 'n3'].map((name) => run(name, services[name])))
-  await Promise.all(['n2', 'n3'].map(healthy))
-  expect(await run('demo', services.demo)).toContain('Service demo_web converged')
-  expect(await docker('exec', 'n1', 'id', '-u')).toBe('7766')
-
-  const addresses = new Map<string, string>()
-  for (const name of ['n1', 'n2', 'n3']) {
-    const format = '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}'
-    addresses.set(name, await docker('inspect', '--format', format, name))
-    expect(await ask('n1', addresses.get(name))).toMatch(/^n[123] [123]$/)
-  }
-  await docker('kill', 'n3')
-  const tasks = ['exec', 'n1', 'vine', 'stack', 'ps', '--filter', 'desired-state=running', '--format']
+  await docker('kill', container('n3'))
+  const tasks = ['exec', container('n1'), 'vine', 'stack', 'ps', '--filter', 'desired-state=running', '--format']
   const moved = async () => {
     const rows = (await docker(...tasks, '{{.Node}} {{.CurrentState}}', 'demo')).split('\n')
     if (rows.length === 3 && rows.every((row) => /^n[12] Running/.test(row))) return true
     throw new Error(rows.join())
   }
   await until(moved, { deadlineMs: 30_000, everyMs: 300, what: 'the tasks of n3 to run elsewhere' })
-  for (const name of ['n1', 'n2']) expect(await ask('n1', addresses.get(name))).toMatch(/^n[12] [123]$/)
-  expect(await docker('inspect', '--format', '{{.State.Health.Status}}', 'n1')).toBe('healthy')
+  for (const port of [8081, 8082]) expect(await ask(port)).toMatch(/^n[12] [123]$/)
+  await compose('start', 'n3')
+  await until(async () => /^n[123] [123]$/.test(await ask(8083)), {
+    deadlineMs: 60_000,
+    everyMs: 300,
+    what: 'the port of n3 to answer again',
+  })
 })
 
 /** dockerd in a network of its own; it ends with everything it runs. */
@@ -127,51 +122,29 @@ async function build(): Promise<void> {
   await pipe(['tar', '-C', root, ...left.map((path) => `--exclude=${path}`), '-c', '.'], [...words, ...bases, '-'])
 }
 
-function readCompose() {
-  const text = readFileSync(join(root, 'docker', 'compose.yaml'), 'utf8').replaceAll('$$', '$')
-  const compose: {
-    readonly services: Readonly<Record<string, ComposeService>>
-    readonly volumes: Readonly<Record<string, null>>
-  } = parse(text, { merge: true })
-  return compose
+/** Debian's docker-compose, which is older than the file's name for itself. */
+async function compose(...words: readonly string[]): Promise<void> {
+  const file = join(folder, 'compose.yaml')
+  writeFileSync(file, readFileSync(join(root, 'docker', 'compose.yaml'), 'utf8').replace(/^name: .*$/m, ''))
+  const from = ['--file', file, '--project-directory', join(root, 'docker'), '--project-name', 'grapevine']
+  await said(needs('docker-compose'), ['--host', socket(), ...from, ...words])
 }
 
-/** A service of compose.yaml as `docker run` has it; one that ends by itself is waited for. */
-async function run(name: string, service: ComposeService | undefined): Promise<string> {
-  if (service === undefined) throw new Error(`compose.yaml has no ${name}`)
-  const [entry, ...before] = service.entrypoint ?? []
-  return await docker(
-    'run',
-    ...(name === 'demo' ? ['--rm', '--no-healthcheck'] : ['--detach', '--init']),
-    ...['--name', name, '--network', 'grapevine', '--hostname', service.hostname ?? name],
-    ...service.volumes.flatMap((volume) => ['-v', volume.replace(/^\.\//, `${join(root, 'docker')}/`)]),
-    ...(entry === undefined ? [] : ['--entrypoint', entry]),
-    'grapevine',
-    ...before,
-    ...service.command,
-  )
-}
+const container = (service: string) => `grapevine_${service}_1`
 
-async function healthy(name: string): Promise<void> {
-  const state = async () => {
-    const health = await docker('inspect', '--format', '{{.State.Status}} {{.State.Health.Status}}', name)
-    if (health === 'running healthy') return true
-    throw new Error(`${health}: ${await docker('logs', '--tail', '20', name)}`)
-  }
-  await until(state, { deadlineMs: 60_000, everyMs: 500, what: `${name} to be healthy` })
-}
-
-/** From inside of a container: this test's network is another. */
-function ask(from: string, address: string | undefined): Promise<string> {
-  return docker('exec', from, 'wget', '-q', '-O', '-', `http://${address}:8080/`)
+/** As somebody on the engine's machine, at a port that it publishes. */
+function ask(port: number): Promise<string> {
+  return said('nsenter', ['-t', String(engine?.pid), '-n', 'curl', '-sS', '-m', '3', `http://127.0.0.1:${port}/`])
 }
 
 function docker(...words: readonly string[]): Promise<string> {
+  return said('docker', ['-H', socket(), ...words])
+}
+
+function said(program: string, words: readonly string[]): Promise<string> {
   return new Promise((resolve, reject) => {
-    execFile('docker', ['-H', socket(), ...words], { maxBuffer: 16 * 1024 * 1024 }, (error, out, err) =>
-      error === null
-        ? resolve(`${out}${words[0] === 'logs' ? err : ''}`.trim())
-        : reject(new Error(`${words.join(' ')}: ${out}${err}`)),
+    execFile(program, words, { maxBuffer: 16 * 1024 * 1024 }, (error, out, err) =>
+      error === null ? resolve(out.trim()) : reject(new Error(`${program} ${words.join(' ')}: ${out}${err}`)),
     )
   })
 }
