@@ -8,14 +8,14 @@
 import type { NetworkId, NodeId } from '../protocol/ids.ts'
 import { ingressNetwork, type MemberValue, networkScope, type Scope, type SettingsValue } from '../protocol/model.ts'
 import { ingressValue } from './core/addresses/ingress.ts'
-import { hasEnded } from './core/live.ts'
+import { networksHeld } from './core/held.ts'
 import { routes } from './core/routes/routes.ts'
-import type { View } from './core/view.ts'
 import { fault } from './fault.ts'
 import { openJournal } from './journal.ts'
 import { tellChanges } from './loops/changes.ts'
 import { createDrainHandler, drainKind } from './loops/drain.ts'
 import { createGossip } from './loops/gossip.ts'
+import { createGuestLoop, type GuestLoop } from './loops/guests.ts'
 import { createHealthLoop } from './loops/health.ts'
 import { createJanitor } from './loops/janitor.ts'
 import { createMembershipLoop, type MembershipLoop, membershipTopic } from './loops/membership.ts'
@@ -26,7 +26,18 @@ import { createSync, type Sync } from './loops/sync.ts'
 import type { Times } from './presets.ts'
 import { openView } from './replica/open.ts'
 import type { ReplicatedView } from './view.ts'
-import type { ApplyProblem, Clock, Dataplane, Disk, Events, Log, Random, Runtime, Transport } from './world.ts'
+import type {
+  ApplyProblem,
+  Clock,
+  Containers,
+  Dataplane,
+  Disk,
+  Events,
+  Log,
+  Random,
+  Runtime,
+  Transport,
+} from './world.ts'
 
 export interface World {
   readonly clock: Clock
@@ -36,6 +47,8 @@ export interface World {
   readonly events: Events
   readonly runtime: Runtime
   readonly dataplane: Dataplane
+  /** Of this machine's engine; undefined: none is to be used. */
+  readonly containers?: Containers | undefined
   /** Made once the view exists, because admission reads it. */
   readonly transport: (view: ReplicatedView) => Transport
 }
@@ -62,6 +75,8 @@ export interface Node {
   readonly membership: MembershipLoop
   readonly reconcile: ReconcileLoop
   readonly routes: RoutesLoop
+  /** Containers that are no tasks; undefined where there is no engine. */
+  readonly guests: GuestLoop | undefined
   readonly sync: Sync
   /** Connects and catches up; writes nothing yet. */
   connect(): Promise<void>
@@ -126,7 +141,6 @@ export async function createNode(world: World, config: NodeConfig): Promise<Node
   })
   const routesLoop = createRoutesLoop({ view, dataplane, clock, log, events, routes, onProblems: tellProblems })
   dataplane.onHarm(routesLoop.again)
-  dataplane.onHarm(routesLoop.again)
   tellChanges({ view, events, startedMs: config.startedMs })
   const onDrain = createDrainHandler({ view, whenRouted: routesLoop.whenRouted })
   const health = createHealthLoop({ runtime, clock })
@@ -153,6 +167,13 @@ export async function createNode(world: World, config: NodeConfig): Promise<Node
     hold,
     whenRouted: routesLoop.whenRouted,
   })
+
+  const { stamp } = view
+  const { containers } = world
+  const guests =
+    containers === undefined
+      ? undefined
+      : createGuestLoop({ view, writer: view, dataplane, containers, clock, random, log, events, stamp })
 
   const { pushDurably, hurry } = sync
   view.attach({ publish: gossip.publish, connected: transport.connected, pushDurably, hurry })
@@ -248,6 +269,7 @@ export async function createNode(world: World, config: NodeConfig): Promise<Node
   function watchView(): void {
     view.watch((notice) => {
       reconcile.wake()
+      guests?.wake()
       routesLoop.wake()
       if (notice.kind === 'liveness' || notice.kind === 'reach') return
       const members = notice.changes.filter(({ kind }) => kind === 'member' || kind === 'removal').map(({ id }) => id)
@@ -265,6 +287,7 @@ export async function createNode(world: World, config: NodeConfig): Promise<Node
 
   function stopLoops(): void {
     reconcile.stop()
+    guests?.stop()
     routesLoop.stop()
     health.stop()
     janitor.stop()
@@ -296,6 +319,7 @@ export async function createNode(world: World, config: NodeConfig): Promise<Node
     membership,
     reconcile,
     routes: routesLoop,
+    guests,
     sync,
     async connect() {
       await transport.start({
@@ -320,7 +344,8 @@ export async function createNode(world: World, config: NodeConfig): Promise<Node
       facts = given
       // A journal that was lost says nothing of the tasks that may still run here: the members do.
       if (founding === undefined && view.found !== 'whole') await fetchState()
-      networks = networksOf(view)
+      // As the journal says: held from the start, for tasks to be adopted.
+      networks = networksHeld(view)
       for (const network of networks) view.holdScope(networkScope(network))
       gossip.follow()
       if (founding !== undefined) {
@@ -329,6 +354,7 @@ export async function createNode(world: World, config: NodeConfig): Promise<Node
       }
       routesLoop.start()
       await reconcile.start()
+      await guests?.start()
       announceSelf()
       if (given.dataplane === 'linux') makeIngress()
       await tellMembers()
@@ -352,6 +378,7 @@ export async function createNode(world: World, config: NodeConfig): Promise<Node
     missingOn: survey.missingOn,
     async leave() {
       await reconcile.drainAndStopAll()
+      await guests?.leave()
       await farewell('left')
     },
     async stop({ backSoon }) {
@@ -366,13 +393,4 @@ export async function createNode(world: World, config: NodeConfig): Promise<Node
       await view.close()
     },
   }
-}
-
-/** Networks of this node's tasks that have not ended, as the journal says: held from the start, for tasks to be adopted. */
-function networksOf(view: View): readonly NetworkId[] {
-  const own = [...view.tasks.values()].filter(({ value }) => value.node === view.self && !hasEnded(value.state))
-  const networks = new Set(own.flatMap(({ value }) => value.addresses.map(({ network }) => network)))
-  // Ingress is held by every node, whatever runs on it.
-  networks.delete(ingressNetwork)
-  return [...networks].sort()
 }

@@ -111,9 +111,9 @@ async function openNode(parts: Parts): Promise<Opened> {
     })
     return control
   }
-  const { runtime, dataplane } = edges
+  const { runtime, dataplane, containers } = edges
   const node = await createNode(
-    { ...outside, disk, events, runtime, dataplane, transport },
+    { ...outside, disk, events, runtime, dataplane, containers, transport },
     {
       self: identity.nodeId,
       run: Buffer.from(outside.random.bytes(16)).toString('hex'),

@@ -6,10 +6,11 @@ import type { Duplex } from 'node:stream'
 import type { Flow, FlowHandler, ResetReason } from '../protocol/flow.ts'
 import type { FlowTarget, TaskTarget } from '../protocol/flow-open.ts'
 import type { Version } from '../protocol/hlc.ts'
-import type { NetworkId, NodeId, ServiceId, Slot, TaskId } from '../protocol/ids.ts'
+import type { GuestId, NetworkId, NodeId, ServiceId, Slot, TaskId } from '../protocol/ids.ts'
 import type { Kind, Protocol, Scope, Values } from '../protocol/model.ts'
 import type { HealthConfig } from '../protocol/spec.ts'
 import type { ContainerOptions } from './core/container.ts'
+import type { Container } from './core/guests.ts'
 import type { Routes } from './core/routes/types.ts'
 import type { Health } from './core/wanted.ts'
 
@@ -306,13 +307,33 @@ export interface AttachRequest {
   readonly resolv?: { readonly search: readonly string[]; readonly options: readonly string[] }
 }
 
+export interface JoinRequest {
+  readonly guest: GuestId
+  readonly network: NetworkId
+  readonly address: string
+  /** Of a process in the container. */
+  readonly pid: number
+  /** Its resolv.conf names a resolver of the engine's, which asks these servers in turn; undefined: it names those that are asked. */
+  readonly asks: readonly string[] | undefined
+  /** It has no way out of its own. */
+  readonly takesWayOut: boolean
+}
+
+/** The guest's resolver, address:port, and in whose place it answers; for nobody: programs in the container find no names of the network. */
+export interface Joined {
+  readonly resolver: string
+  readonly servers: readonly string[]
+}
+
 export interface Dataplane {
   readonly name: 'userspace' | 'linux'
   /** Reserves addresses and ports. Rejects with 'port-taken' when a fixed port is not free. */
   attach(request: AttachRequest): Promise<Attachment>
   /** Takes over what an earlier run of the agent attached. */
   adopt(request: AttachRequest, attachment: Attachment): Promise<void>
-  detach(task: TaskId): Promise<void>
+  detach(task: TaskId | GuestId): Promise<void>
+  /** A container that is no task joins a network; `detach` takes it off. Rejects like `attach`. Left out where there is no way into containers. */
+  join?(request: JoinRequest): Promise<Joined>
   /**
    * Open flows to a task of this node in which something is under way: a request without its answer, bytes that moved since the last such
    * look. Those that are merely kept open do not count, as far as the implementation can tell.
@@ -331,6 +352,14 @@ export interface Dataplane {
   /** Whether a task listens at its IPv6 addresses too, on all ports that it declared; never rejects. Left out where tasks have none. */
   servesIpv6?(task: TaskId): Promise<boolean>
   close(): Promise<void>
+}
+
+/** The containers of this machine's engine. */
+export interface Containers {
+  /** By id, name or start of an id; undefined: there is none. Rejects with a Fault ('unavailable') when the engine does not say. */
+  find(name: string): Promise<Container | undefined>
+  /** A container began, ended, was renamed or removed; undefined: any may have, since nobody listened for a while. */
+  watch(listener: (container: string | undefined) => void): Cancel
 }
 
 /** For instance: port 8080 is bound by another program on 192.0.2.1. */

@@ -9,6 +9,8 @@ export type NodeId = string
 export type NetworkId = string
 export type ServiceId = string
 export type TaskId = string
+/** A connection of a container that is no task to a network. */
+export type GuestId = string
 /** Position of a task in its service: 1..replicas as text, or the node's id in a global service. It outlives its tasks. */
 export type Slot = string
 

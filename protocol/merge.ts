@@ -20,7 +20,7 @@ export function compareWrites(a: StateRecord, b: StateRecord): number {
 
 /** Ids of these kinds are random and never used again; names, which are, live in the values. */
 export function isDeleteFinal(kind: Kind): boolean {
-  return kind === 'service' || kind === 'network' || kind === 'task' || kind === 'token'
+  return kind === 'service' || kind === 'network' || kind === 'task' || kind === 'token' || kind === 'guest'
 }
 
 /** Whether the spec written as `version` is one that `value` was made from. Beyond the 16 kept ancestors it is taken for one. */

@@ -2,8 +2,8 @@
  * The replicated state: what a record is, and the value of each kind (design.md 3).
  *
  * Read this first: everything that nodes agree on is one of these values. A record is replaced whole, the newer version wins, and a
- * value from an unknown future keeps its unknown fields. Ownership: `member`, `task`, `endpoint` have one writer, the node they speak of;
- * `node`, `network`, `service`, `token`, `settings` may be written by any node; `removal` is written once and kept for ever.
+ * value from an unknown future keeps its unknown fields. Ownership: `member`, `task`, `endpoint`, `guest` have one writer, the node they
+ * speak of; `node`, `network`, `service`, `token`, `settings` may be written by any node; `removal` is written once and kept for ever.
  */
 import { z } from 'zod'
 import type { Version } from './hlc.ts'
@@ -227,6 +227,26 @@ export const endpointSchema = z.looseObject({
   ipv6: z.boolean().optional(),
 })
 
+/**
+ * A container of one node that is no task, connected to one network by hand. One writer: that node. It stays while the container does, running or not,
+ * and counts while it has an address.
+ */
+export const guestSchema = z.looseObject({
+  network: id,
+  node: id,
+  boot: z.string().max(64),
+  /** Of the claim of its address. */
+  created: versionSchema,
+  /** The container's id and name in the node's engine. */
+  container: id,
+  name: shortText,
+  aliases: z.array(shortText).max(few),
+  /** Network-wide, as long as it runs. */
+  address: z.string().max(64).optional(),
+  /** It has no other network than ours: what an internal one denies is denied to it. */
+  alone: z.boolean(),
+})
+
 export const schemas = {
   settings: settingsSchema,
   member: memberSchema,
@@ -237,6 +257,7 @@ export const schemas = {
   service: serviceSchema,
   task: taskSchema,
   endpoint: endpointSchema,
+  guest: guestSchema,
 } as const
 
 export type Kind = keyof typeof schemas
@@ -250,9 +271,10 @@ export type NetworkValue = Values['network']
 export type ServiceValue = Values['service']
 export type TaskValue = Values['task']
 export type EndpointValue = Values['endpoint']
+export type GuestValue = Values['guest']
 export type Protocol = 'tcp' | 'udp' | 'sctp'
 
-/** Which nodes hold a record: all (`cluster`), or those that run a task on the network. */
+/** Which nodes hold a record: all (`cluster`), or those that run a task or have a guest on the network. */
 export type Scope = 'cluster' | `network/${NetworkId}`
 
 /** The well-known network of published ports, held by all nodes. */

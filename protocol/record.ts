@@ -74,16 +74,16 @@ export function misfit(record: StateRecord): Refusal | undefined {
 
 /** Kinds that only the node they speak of may write. */
 export function hasOneWriter(kind: Kind): boolean {
-  return kind === 'member' || kind === 'task' || kind === 'endpoint'
+  return kind === 'member' || isOfManyOwners(kind)
 }
 
 /**
- * The key under which writes replace one another. Tasks and endpoints carry their author's node in it: a tombstone does not say
+ * The key under which writes replace one another. Tasks, endpoints and guests carry their author's node in it: a tombstone does not say
  * whose it is, and so a delete by a stranger lies beside the record and never on it, in whatever order the two arrive.
  */
 export function recordKey(record: Pick<StateRecord, 'kind' | 'id' | 'author'>): string {
   const { kind, id, author } = record
-  return kind === 'task' || kind === 'endpoint' ? `${kind}/${id}/${author.node}` : `${kind}/${id}`
+  return isOfManyOwners(kind) ? `${kind}/${id}/${author.node}` : `${kind}/${id}`
 }
 
 /** Author as a key of maps. Ids hold no slash. */
@@ -96,6 +96,11 @@ export function authorOf(key: string): Author {
   return { node: key.slice(0, slash), log: key.slice(slash + 1) }
 }
 
+/** Each node writes its own of these, and their ids do not say whose they are. */
+function isOfManyOwners(kind: Kind): kind is 'task' | 'endpoint' | 'guest' {
+  return kind === 'task' || kind === 'endpoint' || kind === 'guest'
+}
+
 function isKind(kind: string): kind is Kind {
   return Object.hasOwn(schemas, kind)
 }
@@ -103,6 +108,6 @@ function isKind(kind: string): kind is Kind {
 function isOwner(record: StateRecord): boolean {
   const author: NodeId = record.author.node
   if (record.kind === 'member') return record.id === author
-  if (record.kind !== 'task' && record.kind !== 'endpoint') return true
+  if (!isOfManyOwners(record.kind)) return true
   return record.value === null || (record.value as StateRecord<'task'>['value'])?.node === author
 }

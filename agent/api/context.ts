@@ -6,8 +6,10 @@
  */
 import type { Readable } from 'node:stream'
 import type { Version } from '../../protocol/hlc.ts'
-import type { NodeId, ServiceId, TaskId } from '../../protocol/ids.ts'
-import type { View } from '../core/view.ts'
+import type { NetworkId, NodeId, ServiceId, TaskId } from '../../protocol/ids.ts'
+import type { NetworkValue } from '../../protocol/model.ts'
+import type { Wish } from '../core/guests.ts'
+import type { Stamped, View } from '../core/view.ts'
 import type { Clock, Log, LogLine, LogQuery, NodeEvent, Random, Writer } from '../world.ts'
 import type { Engine } from './engine/engine.ts'
 
@@ -52,6 +54,17 @@ export interface ApiContext {
   metrics(): string
   /** Where the Docker engine of this machine would answer; undefined: nowhere. */
   readonly engine: Engine | undefined
+  /** Its containers that are no tasks, on networks of the cluster; undefined like the engine. */
+  readonly guests: Guests | undefined
+}
+
+/** agent/loops/guests.ts is the implementation. Rejections are Faults. */
+export interface Guests {
+  /** Resolves to warnings when the container is on the network. */
+  connect(network: Stamped<NetworkValue>, container: string, wish: Wish): Promise<readonly string[]>
+  /** Of one that was made and not started: it is connected whenever it runs. */
+  expect(network: NetworkId, container: { readonly id: string; readonly name: string }, wish: Wish): void
+  disconnect(network: Stamped<NetworkValue>, container: string): Promise<void>
 }
 
 export interface NodeHealth {

@@ -3,15 +3,9 @@
 import { engineRoutes } from './engine/paths.ts'
 import { dockerEvents, nodeEvents } from './handlers/events.ts'
 import * as grapevine from './handlers/grapevine.ts'
+import { connectContainer, createContainer, disconnectContainer } from './handlers/guests.ts'
 import { serviceLogs, taskLogs } from './handlers/logs.ts'
-import {
-  attachContainer,
-  createNetwork,
-  getNetwork,
-  listNetworks,
-  pruneNetworks,
-  removeNetwork,
-} from './handlers/networks.ts'
+import { createNetwork, getNetwork, listNetworks, pruneNetworks, removeNetwork } from './handlers/networks.ts'
 import { inspectNode, listNodes, removeNode, updateNode } from './handlers/nodes.ts'
 import { refusedRoutes } from './handlers/refused.ts'
 import { createService, inspectService, listServices, removeService, updateService } from './handlers/services.ts'
@@ -49,8 +43,10 @@ export const routes: readonly Route[] = [
   { method: 'POST', path: '/networks/prune', handle: pruneNetworks },
   { method: 'GET', path: '/networks/{id}', handle: getNetwork },
   { method: 'DELETE', path: '/networks/{id}', handle: removeNetwork },
-  { method: 'POST', path: '/networks/{id}/connect', handle: attachContainer },
-  { method: 'POST', path: '/networks/{id}/disconnect', handle: attachContainer },
+  { method: 'POST', path: '/networks/{id}/connect', handle: connectContainer },
+  { method: 'POST', path: '/networks/{id}/disconnect', handle: disconnectContainer },
+
+  { method: 'POST', path: '/containers/create', handle: createContainer },
 
   { method: 'GET', path: '/secrets', handle: none },
   { method: 'GET', path: '/configs', handle: none },

@@ -4,7 +4,7 @@
  * An endpoint counts only while its task record is live on a live boot id; the records of a dead node are hidden, never deleted.
  */
 import type { NodeId } from '../../protocol/ids.ts'
-import type { TaskState, TaskValue } from '../../protocol/model.ts'
+import type { GuestValue, TaskState, TaskValue } from '../../protocol/model.ts'
 import type { Member, View } from './view.ts'
 
 const ended: ReadonlySet<TaskState> = new Set(['complete', 'shutdown', 'failed', 'rejected', 'remove', 'orphaned'])
@@ -24,6 +24,12 @@ export function isLiveTask(task: TaskValue, view: View): boolean {
   if (hasEnded(task.state)) return false
   const member = view.members.get(task.node)
   return isUp(member) && member?.record.value.boot === task.boot
+}
+
+/** Whether a container that is no task may be on its network now. */
+export function isLiveGuest(guest: GuestValue, view: View): guest is GuestValue & { readonly address: string } {
+  const member = view.members.get(guest.node)
+  return guest.address !== undefined && isUp(member) && member?.record.value.boot === guest.boot
 }
 
 /** Members that are up, in the order of their ids, so that iteration is alike on every node. */

@@ -6,10 +6,11 @@
  * whoever routes, resolves or counts asks `isLiveTask` and `isUp` in core/live.ts.
  */
 import type { Version } from '../../protocol/hlc.ts'
-import type { NetworkId, NodeId, ServiceId, TaskId } from '../../protocol/ids.ts'
+import type { GuestId, NetworkId, NodeId, ServiceId, TaskId } from '../../protocol/ids.ts'
 import type {
   Author,
   EndpointValue,
+  GuestValue,
   MemberValue,
   NetworkValue,
   NodeValue,
@@ -61,4 +62,6 @@ export interface View {
   readonly tasksByService: ReadonlyMap<ServiceId, ReadonlySet<TaskId>>
   /** Endpoint records of the scopes that this node holds: by network, then by task. */
   readonly endpoints: ReadonlyMap<NetworkId, ReadonlyMap<TaskId, Stamped<EndpointValue>>>
+  /** Containers that are no tasks, on networks of the cluster. */
+  readonly guests: ReadonlyMap<GuestId, Stamped<GuestValue>>
 }

@@ -3,9 +3,10 @@
  *
  * Wakes at each change, at most every `minMs`, at least every `maxMs`, and when a claim settles or a delay ends. It decides nothing.
  */
-import type { NetworkId, ServiceId, TaskId } from '../../protocol/ids.ts'
-import { ingressNetwork, networkScope } from '../../protocol/model.ts'
+import type { ServiceId, TaskId } from '../../protocol/ids.ts'
+import { networkScope } from '../../protocol/model.ts'
 import { chooseVip, lostVips } from '../core/addresses/vip.ts'
+import { networksHeld } from '../core/held.ts'
 import { hasEnded } from '../core/live.ts'
 import { place } from '../core/placement/place.ts'
 import { noteStays, type Stays } from '../core/placement/stays.ts'
@@ -201,10 +202,7 @@ export function createReconcileLoop(parts: ReconcileParts): ReconcileLoop {
   }
 
   function holdNetworks(): void {
-    const own = [...view.tasks.values()].filter(({ id }) => isOwnLive(id))
-    const all = own.flatMap(({ value }) => value.addresses.map(({ network }) => network))
-    // Ingress is held by every node, whatever runs on it.
-    const networks: NetworkId[] = [...new Set(all)].filter((network) => network !== ingressNetwork).sort()
+    const networks = networksHeld(view)
     if (networks.join(' ') === held) return
     held = networks.join(' ')
     parts.hold(networks)

@@ -5,9 +5,10 @@
  * nothing about which record wins.
  */
 import { zeroVersion } from '../../protocol/hlc.ts'
-import type { NetworkId, NodeId, ServiceId, TaskId } from '../../protocol/ids.ts'
+import type { GuestId, NetworkId, NodeId, ServiceId, TaskId } from '../../protocol/ids.ts'
 import type {
   EndpointValue,
+  GuestValue,
   Kind,
   MemberValue,
   NodeValue,
@@ -51,6 +52,7 @@ export function createMaps(self: NodeId, now: () => number): ViewMaps {
   const tasks = new Map<TaskId, Stamped<TaskValue>>()
   const tasksByService = new Map<ServiceId, Set<TaskId>>()
   const endpoints = new Map<NetworkId, Map<TaskId, Stamped<EndpointValue>>>()
+  const guests = new Map<GuestId, Stamped<GuestValue>>()
 
   function assemble(id: NodeId): void {
     const record = memberRecords.get(id)
@@ -105,6 +107,13 @@ export function createMaps(self: NodeId, now: () => number): ViewMaps {
     else endpoints.set(network, held)
   }
 
+  function showGuest(id: GuestId, author: NodeId, record: StateRecord<'guest'> | undefined): void {
+    const shown = guests.get(id)
+    if (shown !== undefined && !mayReplace(shown, author, record)) return
+    if (record?.value == null) guests.delete(id)
+    else guests.set(id, stamped(record, record.value))
+  }
+
   const view: View = {
     self,
     get revision() {
@@ -122,6 +131,7 @@ export function createMaps(self: NodeId, now: () => number): ViewMaps {
     tasks,
     tasksByService,
     endpoints,
+    guests,
   }
 
   return {
@@ -130,6 +140,7 @@ export function createMaps(self: NodeId, now: () => number): ViewMaps {
       revision++
       if (kind === 'task') showTask(id, author, record as StateRecord<'task'> | undefined)
       else if (kind === 'endpoint') showEndpoint(scope, id, author, record as StateRecord<'endpoint'> | undefined)
+      else if (kind === 'guest') showGuest(id, author, record as StateRecord<'guest'> | undefined)
       else {
         const plain = {
           settings,

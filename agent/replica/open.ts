@@ -245,6 +245,7 @@ export async function openView(options: ViewOptions): Promise<ReplicatedView> {
     tasks: maps.view.tasks,
     tasksByService: maps.view.tasksByService,
     endpoints: maps.view.endpoints,
+    guests: maps.view.guests,
     counts,
     count,
     put: (write) => writer.put(write),

@@ -4,7 +4,6 @@
 
 import type { NodeId } from '../../protocol/ids.ts'
 import type { ApiContext, FlowCounters } from '../api/context.ts'
-import { createEngine } from '../api/engine/engine.ts'
 import { requestOver } from '../api/relay.ts'
 import type { AgentConfig } from '../config.ts'
 import type { View } from '../core/view.ts'
@@ -41,7 +40,7 @@ export interface ContextParts {
 
 export function createContext(parts: ContextParts): ApiContext {
   const { node, clock, random, log, events } = parts
-  const { runtime, forwarding: dataplane, mesh, names, dnsPort, kernel, wireguard, passage } = parts.edges
+  const { runtime, forwarding: dataplane, mesh, names, dnsPort, kernel, wireguard, passage, engine } = parts.edges
   const { view } = node
   return {
     view,
@@ -78,7 +77,8 @@ export function createContext(parts: ContextParts): ApiContext {
     }),
     doctor: () => doctor({ config: parts.config, node, mesh, runtime, dnsPort, kernel, wireguard, passage }),
     clean: () => kernel.clean(),
-    engine: parts.config.runtime.socket === undefined ? undefined : createEngine(parts.config.runtime.socket),
+    engine,
+    guests: node.guests,
     metrics: () =>
       metrics({
         node,

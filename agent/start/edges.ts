@@ -3,9 +3,11 @@
  */
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { TaskId } from '../../protocol/ids.ts'
+import type { GuestId, TaskId } from '../../protocol/ids.ts'
+import { createContainers } from '../api/engine/containers.ts'
+import { createEngine, type Engine } from '../api/engine/engine.ts'
 import type { AgentConfig } from '../config.ts'
-import { isLiveTask } from '../core/live.ts'
+import { isLiveGuest, isLiveTask } from '../core/live.ts'
 import type { View } from '../core/view.ts'
 import { createUserspaceDataplane, type UserspaceDataplane } from '../dataplane/userspace/dataplane.ts'
 import { nameservers, parseServer } from '../dns/resolv-conf.ts'
@@ -13,7 +15,7 @@ import type { UpstreamServer } from '../dns/upstream.ts'
 import { createMesh } from '../mesh/mesh.ts'
 import type { Node } from '../node.ts'
 import type { Identity } from '../trust/identity.ts'
-import type { Clock, Dataplane, Log, Mesh, Random, Runtime } from '../world.ts'
+import type { Clock, Containers, Dataplane, Log, Mesh, Random, Runtime } from '../world.ts'
 import { meshMembersOf } from './admission.ts'
 import { type Chosen, chooseDataplane } from './dataplane.ts'
 import { cleanKernel, type Kernel, kernelLeftovers } from './leftovers.ts'
@@ -47,6 +49,9 @@ export interface Edges {
   /** Port on which the resolvers of tasks answer. */
   readonly dnsPort: number
   readonly kernel: Kernel
+  /** The Docker engine of this machine, and its containers; undefined: none is to be asked. */
+  readonly engine: Engine | undefined
+  readonly containers: Containers | undefined
   close(): Promise<void>
 }
 
@@ -90,8 +95,10 @@ export async function openEdges(
   const plane = opened?.plane
   const inner = plane ?? forwarding
   // Without that data plane nothing in the kernel has a reason.
-  const kept = () => (plane === undefined ? undefined : new Set([...plane.tasks(), ...liveTasks(view())]))
+  const kept = () => (plane === undefined ? undefined : new Set([...plane.tasks(), ...liveHere(view())]))
   const addresses = linux?.overlayAddresses(view) ?? loopback(forwarding)
+  const { socket } = config.runtime
+  const engine = socket === undefined ? undefined : createEngine(socket)
   return {
     mesh,
     runtime,
@@ -107,6 +114,8 @@ export async function openEdges(
       leftovers: () => kernelLeftovers(dataDir, kept()),
       clean: () => cleanKernel(dataDir, kept()),
     },
+    engine,
+    containers: engine === undefined ? undefined : createContainers(engine, outside.clock),
     async close() {
       await names.close()
       await opened?.passage.close()
@@ -117,19 +126,20 @@ export async function openEdges(
   }
 }
 
-/** Loopback addresses are IPv4 alone: nothing answers at others for tasks of this data plane. */
+/** Loopback addresses are IPv4 alone, and lead to services and tasks: nothing answers at others for tasks of this data plane. */
 function loopback(forwarding: UserspaceDataplane): Addresses {
   return {
-    addressOf: (target, family) => (family === 4 ? forwarding.addressOf(target) : undefined),
+    addressOf: (target, family) => (family === 4 && target.kind !== 'guest' ? forwarding.addressOf(target) : undefined),
     targetOf: (address) => forwarding.targetOf(address),
   }
 }
 
 /** Of this node: they may be on their way into the kernel, or be adopted. */
-function liveTasks(view: View | undefined): readonly TaskId[] {
+function liveHere(view: View | undefined): readonly (TaskId | GuestId)[] {
   if (view === undefined) return []
   const own = [...view.tasks.values()].filter(({ value }) => value.node === view.self && isLiveTask(value, view))
-  return own.map(({ id }) => id)
+  const guests = [...view.guests.values()].filter(({ value }) => value.node === view.self && isLiveGuest(value, view))
+  return [...own, ...guests].map(({ id }) => id)
 }
 
 async function upstreamOf(config: AgentConfig): Promise<readonly UpstreamServer[]> {

@@ -3,7 +3,7 @@
  *
  * Puts core/names, the data plane's addresses and the DNS edge together. A task's resolver comes and goes with its attachment.
  */
-import type { NetworkId, TaskId } from '../../protocol/ids.ts'
+import type { GuestId, NetworkId, TaskId } from '../../protocol/ids.ts'
 import { conflicts } from '../core/conflicts.ts'
 import { callerOf, type NameFacts, nameFacts } from '../core/names/caller.ts'
 import type { Target } from '../core/names/table.ts'
@@ -74,9 +74,25 @@ export function createNames(options: NamesOptions): Names {
   const server = createDnsServer(responder, options.log)
 
   async function listen(task: TaskId, attachment: Attachment): Promise<void> {
-    const place = attachment.resolver
-    const colon = place?.lastIndexOf(':') ?? -1
-    if (place !== undefined) await server.listen(task, place.slice(0, colon), Number(place.slice(colon + 1)))
+    if (attachment.resolver !== undefined) await listenAt(task, attachment.resolver)
+  }
+
+  async function listenAt(who: TaskId | GuestId, place: string): Promise<void> {
+    const colon = place.lastIndexOf(':')
+    await server.listen(who, place.slice(0, colon), Number(place.slice(colon + 1)))
+  }
+
+  function joinWith(inner: Dataplane, join: NonNullable<Dataplane['join']>): NonNullable<Dataplane['join']> {
+    return async (request) => {
+      const joined = await join(request)
+      try {
+        await listenAt(request.guest, joined.resolver)
+      } catch (thrown) {
+        await inner.detach(request.guest)
+        throw thrown
+      }
+      return joined
+    }
   }
 
   return {
@@ -96,6 +112,7 @@ export function createNames(options: NamesOptions): Names {
     },
     around(inner, given, resolvers) {
       addresses = given
+      const join = inner.join === undefined ? undefined : joinWith(inner, inner.join.bind(inner))
       return {
         name: inner.name,
         async attach(request: AttachRequest) {
@@ -120,6 +137,7 @@ export function createNames(options: NamesOptions): Names {
           resolvers.release(task)
           await inner.detach(task)
         },
+        ...(join === undefined ? {} : { join }),
         active: (task) => inner.active(task),
         apply: (routes) => inner.apply(routes),
         onTrouble: (listener) => inner.onTrouble(listener),

@@ -18,14 +18,17 @@ const socket = join(folder, 'n1', 'vine.sock')
 /** An address of its own, so that 8080 is free on it whatever else runs here. */
 const address = '127.0.0.79'
 
-/** What must be there first comes first; what ends the agent comes last. `vine demo` has a test of its own. */
+/** Needs what is not here: a screen of its own, or containers of an engine (machines-docker-attach.long.test.ts). */
+const elsewhere = ['demo', 'network connect', 'network disconnect']
+
+/** What must be there first comes first; what ends the agent comes last. */
 const order = [
   ...['network create', 'service create', 'stack deploy', '', 'stack rm', 'service rm', 'network rm', 'node rm'],
   ...['token', 'agent'],
 ]
 const rank = (command: string) => (order.includes(command) ? order.indexOf(command) : order.indexOf(''))
 const examples = (await everyCommand())
-  .filter(({ command }) => command !== 'demo')
+  .filter(({ command }) => !elsewhere.includes(command))
   .flatMap(({ command, definition }) => definition.examples.map((example) => ({ command, ...example })))
   .toSorted((a, b) => rank(a.command) - rank(b.command))
 

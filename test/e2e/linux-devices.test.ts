@@ -193,6 +193,11 @@ test('a hundred starts and stops of a task leave nothing behind, and the last ne
   const { task: id, links, resolver } = linksOf(n1)
   const both = { task: id, links: [...links, { network: other, address: '10.0.8.77' }], resolver }
   await take(n1, overlay, [{ do: 'cycle', links: both, times: 100 }, { do: 'apply nothing' }])
+  // Also one that was only just found in the kernel, and is not taken for there when the next task comes.
+  const cycle: Step = { do: 'cycle', links: both, times: 1 }
+  const found = await take(n1, overlay, [cycle, { do: 'harm', line: '' }, { do: 'apply nothing' }, cycle])
+  expect(found).toEqual([null, '', [], null])
+  await take(n1, overlay, [{ do: 'apply nothing' }])
   expect(withoutTimes(await picture(n1))).toBe(withoutTimes(fresh))
 })
 

@@ -22,8 +22,8 @@ export interface Engine {
   pass(incoming: IncomingMessage, response: ServerResponse, body?: string): Promise<void>
   /** Joins a connection that asked for an upgrade (attach, exec, build sessions) to the engine: from then on it is the engine's. */
   passUpgrade(incoming: IncomingMessage, socket: Duplex, head: Buffer): void
-  /** One JSON answer for the agent's own use; undefined when the engine gives none in time. */
-  ask(method: 'GET' | 'POST', path: string, signal: AbortSignal): Promise<EngineAnswer | undefined>
+  /** One JSON answer for the agent's own use; undefined when the engine gives none in time. `body`: sent as JSON, for what takes longer. */
+  ask(method: 'GET' | 'POST', path: string, signal: AbortSignal, body?: unknown): Promise<EngineAnswer | undefined>
   /** The lines of an answer that goes on, until it ends, breaks or `signal` aborts; none when it is an error. */
   lines(path: string, signal: AbortSignal): AsyncGenerator<string>
 }
@@ -37,6 +37,8 @@ export interface EngineAnswer {
 
 /** 2 s: it answers such questions within milliseconds; one that is busy with its disk may take a second. */
 const askMs = 2_000
+/** 60 s: making a container prepares its disk. */
+const makeMs = 60_000
 
 export function createEngine(socket: string): Engine {
   return {
@@ -49,10 +51,10 @@ export function createEngine(socket: string): Engine {
       await pipeline(answer, response).catch(() => response.destroy())
     },
     passUpgrade: (incoming, client, head) => join(socket, incoming, client, head),
-    async ask(method, path, signal) {
+    async ask(method, path, signal, body) {
       try {
-        const bounded = AbortSignal.any([signal, AbortSignal.timeout(askMs)])
-        const answer = await request(socket, { method, path, signal: bounded })
+        const bounded = AbortSignal.any([signal, AbortSignal.timeout(body === undefined ? askMs : makeMs)])
+        const answer = await request(socket, { method, path, signal: bounded, body })
         return { status: answer.statusCode ?? 500, headers: answer.headers, body: parse(await readBounded(answer)) }
       } catch {
         // No engine, or one that hangs: the caller answers from what the swarm knows.
@@ -164,16 +166,19 @@ interface Asked {
   readonly method: string
   readonly path: string
   readonly signal: AbortSignal
+  readonly body?: unknown
 }
 
 /** Marked as sent by an agent: where the socket is an agent's after all, it answers for itself, and two agents never ask each other in circles. */
-function request(socket: string, { method, path, signal }: Asked): Promise<IncomingMessage> {
+function request(socket: string, { method, path, signal, body }: Asked): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
-    const headers = { host: 'docker', [relayedHeader]: 'engine' }
+    const json = body === undefined ? undefined : JSON.stringify(body)
+    const typed = json === undefined ? {} : { 'content-type': 'application/json' }
+    const headers = { host: 'docker', [relayedHeader]: 'engine', ...typed }
     const outgoing = http.request({ socketPath: socket, method, path, headers, agent: false, signal })
     outgoing.on('response', resolve)
     outgoing.on('error', reject)
-    outgoing.end()
+    outgoing.end(json)
   })
 }
 

@@ -5,6 +5,7 @@
 import { idFromBytes } from '../../../protocol/ids.ts'
 import { ingressNetwork, type NetworkValue } from '../../../protocol/model.ts'
 import { admitNetwork, checkNetworkRemoval, networkWarnings } from '../../core/admit/network.ts'
+import { activeGuest } from '../../core/guests.ts'
 import type { Stamped } from '../../core/view.ts'
 import { attachments } from '../../core/wanted.ts'
 import { fault } from '../../fault.ts'
@@ -67,12 +68,6 @@ export async function removeNetwork(context: ApiContext, request: ApiRequest): P
   return warnings.length === 0 ? empty(204) : json({}, 200, warnings)
 }
 
-/** Docker connects a container here, or takes it off. */
-export async function attachContainer(context: ApiContext, request: ApiRequest): Promise<Reply> {
-  if (await isEngines(context, request)) return { kind: 'engine' }
-  throw fault('unsupported', 'networks of the cluster connect services, not single containers')
-}
-
 /** Removes every network that no service uses, and lets the engine remove those that none of its containers uses. */
 export async function pruneNetworks(context: ApiContext, request: ApiRequest): Promise<Reply> {
   const filters = readFilters(request.query.get('filters'), ['label'])
@@ -94,7 +89,7 @@ export async function pruneNetworks(context: ApiContext, request: ApiRequest): P
  * Whether the network that is named is one of this machine's engine: not when the cluster has one of that id or name; the start of an id is
  * looked for there first, for a name there may read like one.
  */
-async function isEngines({ engine, view }: ApiContext, request: ApiRequest): Promise<boolean> {
+export async function isEngines({ engine, view }: ApiContext, request: ApiRequest): Promise<boolean> {
   const name = request.params.id ?? ''
   const scope = request.query.get('scope') ?? ''
   if (engine === undefined || request.relayed || scope === 'swarm') return false
@@ -134,7 +129,7 @@ function isDangling(text: string): boolean {
 }
 
 function isUsed(context: ApiContext, network: Stamped<NetworkValue>): boolean {
-  if (network.id === ingressNetwork) return true
+  if (network.id === ingressNetwork || activeGuest(context.view, network.id) !== undefined) return true
   return [...context.view.services.values()].some((service) =>
     attachments(service.value.spec).some((a) => a.Target === network.id),
   )

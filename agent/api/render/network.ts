@@ -1,13 +1,14 @@
 /**
  * A network in Docker's shape (swagger.yaml, NetworkInspect), and as a task's attachment.
  *
- * `Containers` are the tasks of this node. With `verbose`, `Services` is what this node holds of the network's endpoints: nothing where no
+ * `Containers` are the tasks and guests of this node. With `verbose`, `Services` is what this node holds of the network's endpoints: nothing where no
  * task of the network runs here, which is how `network inspect --verbose` tells what a node knows (issue item 7).
  */
 import type { NetworkId } from '../../../protocol/ids.ts'
 import { ingressNetwork, type NetworkValue } from '../../../protocol/model.ts'
 import { askedOf, type Ipv6, ipv6Maker, ipv6Of } from '../../core/addresses/dual.ts'
-import { isLiveTask, isUp } from '../../core/live.ts'
+import { ownGuests } from '../../core/guests.ts'
+import { isLiveGuest, isLiveTask, isUp } from '../../core/live.ts'
 import type { Stamped, View } from '../../core/view.ts'
 import { addressOf } from './node.ts'
 import { stamps, time } from './stamps.ts'
@@ -61,7 +62,7 @@ export function addressesOf(view: View, id: NetworkId, address: string): readonl
 export function inspectNetwork(view: View, network: Stamped<NetworkValue>, show: { readonly verbose: boolean }) {
   return {
     ...renderNetwork(view, network),
-    Containers: localTasks(view, network),
+    Containers: { ...localTasks(view, network), ...localGuests(view, network) },
     Peers: holders(view, network.id),
     ...(show.verbose ? { Services: heldServices(view, network.id) } : {}),
   }
@@ -115,7 +116,18 @@ function localTasks(view: View, network: Stamped<NetworkValue>) {
   return Object.fromEntries(entries.sort(([a], [b]) => (a < b ? -1 : 1)))
 }
 
-/** Nodes that hold the network's endpoint records: those that run a task on it. */
+function localGuests(view: View, { id: network }: Stamped<NetworkValue>) {
+  const entries = ownGuests(view).flatMap(({ id, value }) => {
+    if (value.network !== network || !isLiveGuest(value, view)) return []
+    const [IPv4Address] = addressesOf(view, network, value.address)
+    return [
+      [value.container, { Name: value.name, EndpointID: id, MacAddress: '', IPv4Address, IPv6Address: '' }] as const,
+    ]
+  })
+  return Object.fromEntries(entries)
+}
+
+/** Nodes that hold the network's endpoint records: those that run a task or have a guest on it. */
 function holders(view: View, network: NetworkId) {
   return [...view.members.values()]
     .filter((member) => isUp(member) && (network === ingressNetwork || member.record.value.networks.includes(network)))

@@ -10,7 +10,32 @@ const refused: readonly OptionDefinition[] = [
   { flags: '--ingress', says: 'published ports need no network of their own' },
 ]
 
+const refusedOfConnect: readonly OptionDefinition[] = [
+  { flags: '--driver-opt <option>', says: 'connections have no options' },
+  { flags: '--gw-priority <number>', says: 'a container keeps its own way out' },
+  { flags: '--ip <address>', says: 'addresses are claimed by the agents themselves' },
+  { flags: '--ip6 <address>', says: 'containers that are no tasks have no IPv6 on networks of the cluster' },
+  { flags: '--link <container>', says: 'names are found by all on a network' },
+  { flags: '--link-local-ip <address>', says: 'addresses are claimed by the agents themselves' },
+]
+
 export const commands: readonly CommandDefinition[] = [
+  {
+    name: 'connect',
+    says: 'Connect a container to a network',
+    about:
+      'Connects a running container of this machine, one that is no task, to a network that was created with --attachable. It finds services by name, and is found by its own, by its aliases and by the start of its id. The connection stays until the container is removed: whenever it runs again, it is connected again. This node needs the linux data plane.',
+    args: '<network> <container>',
+    options: [{ flags: '--alias <name>', says: 'Another name of the container on this network', list: true }],
+    refused: refusedOfConnect,
+    examples: [
+      {
+        says: 'A container of this machine, reached by tasks as cache too',
+        line: 'vine network connect --alias cache backend redis',
+      },
+    ],
+    load: async () => (await import('./connect.ts')).connect,
+  },
   {
     name: 'create',
     says: 'Create a network',
@@ -18,7 +43,7 @@ export const commands: readonly CommandDefinition[] = [
       'Creates a network that every node knows at once. Names of services resolve only among tasks that share a network.',
     args: '<network>',
     options: [
-      { flags: '--attachable', says: 'Tasks of others may attach by hand' },
+      { flags: '--attachable', says: 'Single containers may be connected too' },
       { flags: '--aux-address <name=address>', says: 'Address that no task gets', list: true },
       { flags: '-d, --driver <driver>', says: 'Driver (default overlay)', choices: ['overlay'] },
       { flags: '--gateway <address>', says: 'Gateway of the subnet', list: true },
@@ -47,6 +72,15 @@ export const commands: readonly CommandDefinition[] = [
       },
     ],
     load: async () => (await import('./create.ts')).create,
+  },
+  {
+    name: 'disconnect',
+    says: 'Disconnect a container from a network',
+    about: 'Takes a container of this machine off a network: its names and its address there are gone at once.',
+    args: '<network> <container>',
+    options: [{ flags: '-f, --force', says: 'Do not fail if it is not connected' }],
+    examples: [{ says: 'Take it off', line: 'vine network disconnect backend redis' }],
+    load: async () => (await import('./connect.ts')).disconnect,
   },
   {
     name: 'inspect',
@@ -84,7 +118,7 @@ export const commands: readonly CommandDefinition[] = [
     name: 'rm',
     aliases: ['remove'],
     says: 'Remove one or more networks',
-    about: 'Removes networks that no service uses.',
+    about: 'Removes networks that no service uses and no running container is connected to.',
     args: '<network...>',
     options: [{ flags: '-f, --force', says: 'Do not fail if the network is not there' }],
     examples: [{ says: 'Remove a network', line: 'vine network rm vault' }],

@@ -1,26 +1,40 @@
 /**
- * Which live tasks hold an address that another live task claimed first.
+ * Which live tasks and guests hold an address that another claimed first.
  *
- * Two sides of a partition may claim one address; the earlier creation keeps it and the other task is replaced start-first (design.md 6).
+ * Two sides of a partition may claim one address; the earlier creation keeps it. The other task is replaced start-first, the other guest is given another
+ * address (design.md 6).
  */
-import type { TaskId } from '../../../protocol/ids.ts'
-import { isLiveTask } from '../live.ts'
+import type { Version } from '../../../protocol/hlc.ts'
+import type { GuestId, NetworkId, TaskId } from '../../../protocol/ids.ts'
+import { isLiveGuest, isLiveTask } from '../live.ts'
 import { perRevision } from '../per-revision.ts'
 import { compareCreation } from '../placement/order.ts'
-import type { Task } from '../placement/slots.ts'
+import type { Stamped, View } from '../view.ts'
 
-export const lostAddresses = perRevision((view): ReadonlySet<TaskId> => {
-  const holders = new Map<string, Task>()
-  const lost = new Set<TaskId>()
-  for (const task of view.tasks.values()) {
-    if (task.value.addresses.length === 0 || !isLiveTask(task.value, view)) continue
-    for (const { network, address } of task.value.addresses) {
-      const key = `${network} ${address}`
-      const other = holders.get(key)
-      const first = other === undefined || compareCreation(task, other) < 0 ? task : other
-      if (other !== undefined) lost.add(first === task ? other.id : task.id)
-      holders.set(key, first)
-    }
+export const lostAddresses = perRevision((view): ReadonlySet<TaskId | GuestId> => {
+  const holders = new Map<string, Claimant>()
+  const lost = new Set<TaskId | GuestId>()
+  for (const [claimant, { network, address }] of claims(view)) {
+    const key = `${network} ${address}`
+    const other = holders.get(key)
+    const first = other === undefined || compareCreation(claimant, other) < 0 ? claimant : other
+    if (other !== undefined) lost.add(first === claimant ? other.id : claimant.id)
+    holders.set(key, first)
   }
   return lost
 })
+
+type Claimant = Stamped<{ readonly created: Version }>
+
+function* claims(
+  view: View,
+): Generator<readonly [Claimant, { readonly network: NetworkId; readonly address: string }]> {
+  for (const task of view.tasks.values()) {
+    if (task.value.addresses.length === 0 || !isLiveTask(task.value, view)) continue
+    for (const claim of task.value.addresses) yield [task, claim]
+  }
+  for (const guest of view.guests.values()) {
+    const { value } = guest
+    if (isLiveGuest(value, view)) yield [guest, { network: value.network, address: value.address }]
+  }
+}

@@ -4,15 +4,15 @@
  * Freed addresses rest: one that an ended task had is taken only when no other is left, since clients may still believe it. Nothing
  * belongs to a dead node for ever either; its addresses come last.
  */
-import type { NetworkId, TaskId } from '../../../protocol/ids.ts'
+import type { GuestId, NetworkId, TaskId } from '../../../protocol/ids.ts'
 import { ingressNetwork } from '../../../protocol/model.ts'
-import { hasEnded, isLiveTask } from '../live.ts'
+import { hasEnded, isLiveGuest, isLiveTask } from '../live.ts'
 import type { View } from '../view.ts'
 import type { Wanted } from '../wanted.ts'
 import { chooseAddress } from './ranges.ts'
 
-/** Undefined when the subnet is full, or the network unknown. */
-export function chooseTaskAddress(view: View, networkId: NetworkId, taskId: TaskId): string | undefined {
+/** Of a task or a guest. Undefined when the subnet is full, or the network unknown. */
+export function chooseTaskAddress(view: View, networkId: NetworkId, taskId: TaskId | GuestId): string | undefined {
   const network = view.networks.get(networkId)
   if (network === undefined) return undefined
   const taken = new Map<string, number>()
@@ -23,6 +23,11 @@ export function chooseTaskAddress(view: View, networkId: NetworkId, taskId: Task
       const level = isLiveTask(value, view) ? Number.POSITIVE_INFINITY : hasEnded(value.state) ? 1 : 2
       taken.set(claim.address, Math.max(level, taken.get(claim.address) ?? 0))
     }
+  }
+  for (const { id, value } of view.guests.values()) {
+    if (id === taskId || value.network !== network.id || value.address === undefined) continue
+    const level = isLiveGuest(value, view) ? Number.POSITIVE_INFINITY : 2
+    taken.set(value.address, Math.max(level, taken.get(value.address) ?? 0))
   }
   return chooseAddress(network, { range: 'tasks', key: taskId, takenLevel: taken })
 }

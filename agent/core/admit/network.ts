@@ -6,6 +6,7 @@ import { limits } from '../../../protocol/limits.ts'
 import { ingressNetwork, type NetworkValue } from '../../../protocol/model.ts'
 import { type NetworkSpec, networkSpecSchema } from '../../../protocol/spec.ts'
 import { Fault, fault } from '../../fault.ts'
+import { activeGuest } from '../guests.ts'
 import { carriesIpv6, nodeName, upMembers } from '../live.ts'
 import type { Stamped, View } from '../view.ts'
 import { attachments } from '../wanted.ts'
@@ -39,9 +40,6 @@ export function networkWarnings(view: View, { spec }: NetworkValue): readonly st
   const [first, ...more] = without.map(({ id }) => nodeName(view, id))
   const nodes = more.length === 0 ? `node ${first}` : `node ${first} and ${more.length} more`
   return [
-    ...(spec.Attachable === true
-      ? ['--attachable has no effect: only services have tasks on networks here, no single containers']
-      : []),
     ...(spec.Options?.encrypted !== undefined && planes.size > 1
       ? ['on an encrypted network tasks of nodes with the linux data plane do not reach those of nodes without it']
       : []),
@@ -68,6 +66,13 @@ export function checkNetworkRemoval(view: View, network: Stamped<NetworkValue>):
   const user = [...view.services.values()]
     .filter((service) => attachments(service.value.spec).some((a) => a.Target === network.id))
     .sort((a, b) => (a.id < b.id ? -1 : 1))[0]
+  const guest = activeGuest(view, network.id)
+  if (user === undefined && guest !== undefined)
+    return fault(
+      'forbidden',
+      `network ${network.value.spec.Name} has active endpoints: container ${guest}`,
+      `Take it off first, on that node: vine network disconnect ${network.value.spec.Name} CONTAINER`,
+    )
   if (user === undefined) return undefined
   const service = user.value.spec.Name
   return fault(

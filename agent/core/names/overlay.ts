@@ -14,6 +14,7 @@ import type { Target } from './table.ts'
 export function overlayAddressOf(target: Target, family: 4 | 6, view: View): string | undefined {
   const { kind, network, id } = target
   if (family === 6) return ipv6AddressOf(target, view)
+  if (kind === 'guest') return view.guests.get(id)?.value.address
   if (kind === 'task') return view.endpoints.get(network)?.get(id)?.value.address
   return view.services.get(id)?.value.vips.find((vip) => vip.network === network)?.address
 }
@@ -23,6 +24,8 @@ function ipv6AddressOf(target: Target, view: View): string | undefined {
   const value = view.networks.get(network)?.value
   const ipv6 = value === undefined ? undefined : ipv6Of(view, network, value)
   if (value === undefined || ipv6 === undefined || !carriesIpv6(view.members.get(view.self))) return undefined
+  // A guest has none.
+  if (kind === 'guest') return undefined
   const serving = [...(view.endpoints.get(network) ?? [])].some(
     ([task, endpoint]) =>
       endpoint.value.ipv6 === true &&
@@ -48,6 +51,9 @@ export function overlayTargetOf(asked: string, view: View): Target | 'unknown' |
   }
   for (const [id, { value }] of view.endpoints.get(network) ?? []) {
     if (value.address === address) return { kind: 'task', network, id }
+  }
+  for (const { id, value } of view.guests.values()) {
+    if (value.network === network && value.address === address) return { kind: 'guest', network, id }
   }
   return 'unknown'
 }

@@ -5,19 +5,22 @@
  * name stay two candidates; the lookup chooses between them and never merges their answers (moby #41532).
  */
 import { compareVersions, type Version } from '../../../protocol/hlc.ts'
-import type { NetworkId, ServiceId, TaskId } from '../../../protocol/ids.ts'
+import type { GuestId, NetworkId, ServiceId, TaskId } from '../../../protocol/ids.ts'
 import type { EndpointValue, ServiceValue } from '../../../protocol/model.ts'
-import { isLiveTask } from '../live.ts'
+import { isLiveGuest, isLiveTask } from '../live.ts'
+import { compareCreation } from '../placement/order.ts'
 import type { Stamped, View } from '../view.ts'
 import { type Wanted, wanted } from '../wanted.ts'
 
-/** What an address stands for: a service behind its virtual IP, or one task. The data plane knows the address. */
+/** What an address stands for: a service behind its virtual IP, one task, or one container that is none. The data plane knows the address. */
 export type Target =
   | { readonly kind: 'service'; readonly network: NetworkId; readonly id: ServiceId }
   | { readonly kind: 'task'; readonly network: NetworkId; readonly id: TaskId }
+  | { readonly kind: 'guest'; readonly network: NetworkId; readonly id: GuestId }
 
 export interface Named {
-  readonly service: ServiceId
+  /** Whose it is: a service's, or a guest's. */
+  readonly service: ServiceId | GuestId
   readonly stack: string | undefined
   readonly created: Version
   readonly ttlS: number
@@ -55,21 +58,35 @@ export function nameTable(view: View, network: NetworkId, conflicted: ReadonlySe
     const labels = portLabels(service.value)
     const entries = serviceEntries(want, network, serving, attachment?.aliases ?? [], service.value.vips)
     for (const [name, targets, tasks] of entries) {
-      const key = name.toLowerCase()
-      const named: Named = {
+      add(table, name, {
         service: service.id,
         stack: want.labels[stackLabel],
         created: service.value.created,
         ttlS: ttlOf(want),
         targets,
         tasks: tasks.map((endpoint) => namedTask(want, endpoint, labels)),
-      }
-      const others = table.get(key)
-      if (others === undefined) table.set(key, [named])
-      else if (!others.some((other) => other.service === service.id)) others.push(named)
+      })
     }
   }
+  addGuests(table, view, network)
   return table
+}
+
+function add(table: Map<string, Named[]>, name: string, named: Named): void {
+  const key = name.toLowerCase()
+  const others = table.get(key)
+  if (others === undefined) table.set(key, [named])
+  else if (!others.some((other) => other.service === named.service)) others.push(named)
+}
+
+/** After all services: whoever may name a container must not be able to take a name of theirs. */
+function addGuests(table: Map<string, Named[]>, view: View, network: NetworkId): void {
+  for (const { id, value } of [...view.guests.values()].sort(compareCreation)) {
+    if (value.network !== network || !isLiveGuest(value, view)) continue
+    const targets: readonly Target[] = [{ kind: 'guest', network, id }]
+    const named = { service: id, stack: undefined, created: value.created, ttlS: ttlDefaultS, targets, tasks: [] }
+    for (const name of [value.name, ...value.aliases, value.container.slice(0, 12)]) add(table, name, named)
+  }
 }
 
 type Entry = readonly [name: string, targets: readonly Target[], tasks: readonly Stamped<EndpointValue>[]]

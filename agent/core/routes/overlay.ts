@@ -7,23 +7,23 @@
  *
  * What comes out becomes words for root's programs, so texts of records that are no addresses end here.
  */
-import type { NetworkId, NodeId, TaskId } from '../../../protocol/ids.ts'
-import { ingressNetwork, type TaskValue } from '../../../protocol/model.ts'
+import type { GuestId, NetworkId, NodeId, TaskId } from '../../../protocol/ids.ts'
+import { type GuestValue, ingressNetwork, type TaskValue } from '../../../protocol/model.ts'
 import { type Ipv6, ipv6Of } from '../addresses/dual.ts'
 import { isAddress, isSubnet } from '../addresses/ipv4.ts'
 import { conflicts } from '../conflicts.ts'
-import { carriesIpv6, hasEnded, isLiveTask } from '../live.ts'
+import { carriesIpv6, hasEnded, isLiveGuest, isLiveTask } from '../live.ts'
 import type { View } from '../view.ts'
 
 /** VXLAN's own UDP port (RFC 7348). */
 export const vxlanPort = 4789
 
 export interface Overlay {
-  /** Networks on which this node runs a task, and ingress. Sorted by id. */
+  /** Networks on which this node runs a task or has a guest, and ingress. Sorted by id. */
   readonly networks: readonly OverlayNetwork[]
   /** The other members that have not left, sorted by id. */
   readonly nodes: readonly OverlayNode[]
-  /** Addresses of tasks that may run on these networks, here and elsewhere, each once, sorted by network and address. */
+  /** Addresses of tasks and guests that may run on these networks, here and elsewhere, each once, sorted by network and address. */
   readonly places: readonly Place[]
 }
 
@@ -59,7 +59,7 @@ export interface OverlayNode {
 export interface Place {
   readonly network: NetworkId
   readonly address: string
-  readonly task: TaskId
+  readonly task: TaskId | GuestId
   readonly node: NodeId
 }
 
@@ -69,17 +69,23 @@ export function overlay(view: View, self: NodeId = view.self): Overlay | undefin
   const clashing = conflicts(view)
   const places = new Map<string, Place & { readonly isLive: boolean }>()
   const here = new Set<NetworkId>([ingressNetwork])
+  const take = (place: Place & { readonly isLive: boolean }): void => {
+    const { network, address, node } = place
+    if (clashing.has(network) || !isAddress(address)) return
+    const key = `${network} ${address}`
+    const known = places.get(key)
+    if (known === undefined || comesBefore(place, known)) places.set(key, place)
+    if (node === self) here.add(network)
+  }
   for (const { id, value } of view.tasks.values()) {
     if (!mayRun(value, view)) continue
     const isLive = isLiveTask(value, view)
-    for (const { network, address } of value.addresses) {
-      const key = `${network} ${address}`
-      if (clashing.has(network) || !isAddress(address)) continue
-      const place = { network, address, task: id, node: value.node, isLive }
-      const known = places.get(key)
-      if (known === undefined || comesBefore(place, known)) places.set(key, place)
-      if (value.node === self) here.add(network)
-    }
+    for (const { network, address } of value.addresses) take({ network, address, task: id, node: value.node, isLive })
+  }
+  for (const { id, value } of view.guests.values()) {
+    const { network, address, node } = value
+    if (address === undefined || !isHere(value, view)) continue
+    take({ network, address, task: id, node, isLive: isLiveGuest(value, view) })
   }
   const hasIpv6 = carriesIpv6(view.members.get(self))
   const networks = [...here].sort().flatMap((id): OverlayNetwork[] => {
@@ -123,8 +129,12 @@ function comesBefore(a: { isLive: boolean; task: TaskId }, b: { isLive: boolean;
 
 /** Not known to have ended with its node: an agent that is gone leaves its tasks running. */
 function mayRun(task: TaskValue, view: View): boolean {
-  const member = view.members.get(task.node)
-  return !hasEnded(task.state) && member?.liveness !== 'left' && member?.record.value.boot === task.boot
+  return !hasEnded(task.state) && isHere(task, view)
+}
+
+function isHere({ node, boot }: TaskValue | GuestValue, view: View): boolean {
+  const member = view.members.get(node)
+  return member?.liveness !== 'left' && member?.record.value.boot === boot
 }
 
 /**

@@ -8,7 +8,7 @@ import type { NetworkId, NodeId, ServiceId, TaskId } from '../../../protocol/ids
 import { type EndpointValue, ingressNetwork, type TaskValue } from '../../../protocol/model.ts'
 import { ipv6Maker } from '../addresses/dual.ts'
 import { conflicts } from '../conflicts.ts'
-import { isLiveTask } from '../live.ts'
+import { isLiveGuest, isLiveTask } from '../live.ts'
 import type { View } from '../view.ts'
 import { type Wanted, wanted } from '../wanted.ts'
 import { type Overlay, overlay } from './overlay.ts'
@@ -153,13 +153,15 @@ function portsOf(service: Wanted, backends: readonly Backend[]): ServiceRoute['p
   return sorted(known).map(([, port]) => port)
 }
 
-/** Networks on which this node runs a task, sorted. */
+/** Networks on which this node runs a task or has a guest, sorted. */
 function networksHere({ view, self }: Known): readonly NetworkId[] {
   const networks = new Set<NetworkId>()
   for (const { value: task } of view.tasks.values()) {
     if (task.node !== self || !isLiveTask(task, view)) continue
     for (const { network } of task.addresses) if (network !== ingressNetwork) networks.add(network)
   }
+  for (const { value: guest } of view.guests.values())
+    if (guest.node === self && isLiveGuest(guest, view)) networks.add(guest.network)
   return [...networks].sort()
 }
 

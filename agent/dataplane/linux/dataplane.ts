@@ -4,8 +4,7 @@
  * Puts devices.ts and firewall.ts together and knows which tasks are here. It contains a data plane in user space, which keeps what the kernel's way
  * leaves over: listeners that reserve published ports and serve 127.0.0.1, flows that userspace nodes send to tasks here, hosts files, the ledger.
  */
-import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { existsSync } from 'node:fs'
 import type { NodeId, TaskId } from '../../../protocol/ids.ts'
 import { ingressNetwork } from '../../../protocol/model.ts'
 import type { Overlay, OverlayNetwork } from '../../core/routes/overlay.ts'
@@ -19,10 +18,14 @@ import type {
   Cancel,
   Clock,
   Dataplane,
+  Joined,
+  JoinRequest,
   Log,
 } from '../../world.ts'
 import { type Devices, type NetworkProblem, type TaskLinks, trustMs } from './devices.ts'
 import type { Firewall, FirewallInput } from './firewall.ts'
+import { asRequest, type GuestWay, isNamespaceOf, leadAway, leadQuestions, serversOf } from './guests.ts'
+import { removeResolvFile, writeResolvFile } from './resolv-file.ts'
 import { ResolverPorts } from './resolver-ports.ts'
 
 export interface LinuxOptions {
@@ -68,12 +71,6 @@ const lookMs = 500
 /** 5 s: harm that could not be mended is tried again. */
 const againMs = 5_000
 
-/** One server, and dots mean nothing: a short name is asked as it is (Docker's file in a container). */
-function resolvConf({ search, options }: NonNullable<AttachRequest['resolv']> = { search: [], options: [] }): string {
-  const searched = search.length === 0 ? '' : `search ${search.join(' ')}\n`
-  return `nameserver 127.0.0.11\n${searched}options ${['ndots:0', ...options].join(' ')}\n`
-}
-
 export function createLinuxDataplane(options: LinuxOptions): LinuxDataplane {
   return new Linux(options)
 }
@@ -82,6 +79,8 @@ interface Local {
   readonly links: TaskLinks
   readonly request: AttachRequest
   netns: string
+  /** Of a container that is no task. */
+  readonly way?: GuestWay | undefined
   /** Connections with something under way at the last look. */
   underWay: number | undefined
   looking: boolean
@@ -119,9 +118,7 @@ class Linux implements LinuxDataplane {
     const links = { task: request.task, links: request.networks, resolver: { host: gateway, port } }
     try {
       const netns = await this.connect(request, links, overlay)
-      const resolvFile = this.resolvFile(request.task)
-      mkdirSync(this.options.dir, { recursive: true })
-      writeFileSync(resolvFile, resolvConf(request.resolv))
+      const resolvFile = writeResolvFile(this.options.dir, request)
       const attachment: Attachment = {
         host: first.address,
         listen: wildcardFor(request, overlay),
@@ -139,6 +136,26 @@ class Linux implements LinuxDataplane {
     }
   }
 
+  /** Also of one that an earlier run of the agent connected: what is there is kept as far as it is what is wanted. */
+  async join(request: JoinRequest): Promise<Joined> {
+    const overlay = this.overlayOf(asRequest(request))
+    const { guest, network, address, pid, takesWayOut } = request
+    const gateway = overlay.networks.find(({ id }) => id === network)?.gateway ?? ''
+    const taken = this.options.takenPorts()
+    const port = this.ports.choose(guest, (candidate) => taken.has(candidate))
+    const links = { task: guest, links: [{ network, address }], resolver: { host: gateway, port } }
+    const way = { pid, servers: serversOf(request), takesWayOut }
+    try {
+      const before = this.options.devices.netnsOf(guest)
+      if (existsSync(before) && !isNamespaceOf(before, pid)) await this.options.devices.removeTask(guest)
+      await this.connect(asRequest(request), links, overlay, way)
+      return { resolver: `${gateway}:${port}`, servers: way.servers }
+    } catch (thrown) {
+      await this.detach(guest)
+      throw thrown
+    }
+  }
+
   async adopt(request: AttachRequest, attachment: Attachment): Promise<void> {
     const [host = '', port] = attachment.resolver?.split(':') ?? []
     this.ports.adopt(request.task, Number(port))
@@ -148,8 +165,10 @@ class Linux implements LinuxDataplane {
   }
 
   async detach(task: TaskId): Promise<void> {
-    const links = this.locals.get(task)?.links.links ?? []
+    const local = this.locals.get(task)
+    const links = local?.links.links ?? []
     try {
+      if (local !== undefined) await leadAway(local, [...this.locals.values()])
       await this.remove(task)
     } finally {
       // Only now, so that what is forgotten of it (departed.ts) is forgotten when it can say nothing more.
@@ -253,11 +272,11 @@ class Linux implements LinuxDataplane {
     this.isHarmed = false
     const { devices, firewall } = this.options
     firewall.lookSoon()
-    for (const [task, { links, netns }] of [...this.locals]) {
+    for (const [task, { links, netns, request, way }] of [...this.locals]) {
       if (netns === '') continue
       const name = netns.slice(netns.lastIndexOf('/') + 1)
       const why = existsSync(netns)
-        ? await devices.createTask(links, overlay).then(() => undefined, reasonOf)
+        ? await devices.createTask(links, overlay, way ?? request.sandbox).then(() => undefined, reasonOf)
         : `another program removed its network namespace ${name}`
       if (why !== undefined) for (const listener of this.listenersOfLoss) listener(task, why)
     }
@@ -272,9 +291,12 @@ class Linux implements LinuxDataplane {
 
   /** The namespace last: it tells the next run of the agent that there is something to remove. */
   private async remove(task: TaskId): Promise<void> {
-    await this.options.forwarding.detach(task)
-    rmSync(this.resolvFile(task), { force: true })
-    await this.options.devices.removeTask(task)
+    const { forwarding, devices } = this.options
+    await forwarding.detach(task)
+    removeResolvFile(this.options.dir, task)
+    // Of an earlier run: it may be a container that is no task, and goes on.
+    if (!this.locals.has(task) && devices.known().includes(task)) await leadQuestions(devices.netnsOf(task), undefined)
+    await devices.removeTask(task)
   }
 
   /** What an earlier run made for tasks that ended meanwhile. One whose record still says that it runs may be adopted yet. */
@@ -295,14 +317,14 @@ class Linux implements LinuxDataplane {
   }
 
   /** Namespace, cables and rules. Resolves to the namespace's path. */
-  private async connect(request: AttachRequest, links: TaskLinks, overlay: Overlay): Promise<string> {
-    const local: Local = { links, request, netns: '', underWay: undefined, looking: false }
+  private async connect(request: AttachRequest, links: TaskLinks, overlay: Overlay, way?: GuestWay): Promise<string> {
+    const local: Local = { links, request, netns: '', way, underWay: undefined, looking: false }
     this.locals.set(request.task, local)
     // Its networks may be newer than the last table.
     if (this.routes !== undefined) this.routes = { ...this.routes, overlay }
     // What bars others from a tunnel is there before the tunnel.
     if (overlay.networks.some(({ encrypted }) => encrypted)) await this.program()
-    const { netns } = await this.options.devices.createTask(links, overlay, request.sandbox?.pid)
+    const { netns } = await this.options.devices.createTask(links, overlay, way ?? request.sandbox)
     local.netns = netns
     await this.program()
     return netns
@@ -353,10 +375,6 @@ class Linux implements LinuxDataplane {
     // Of nobody's yet: the node says it of the network.
     if (services.size === 0) return [{ protocol: 'tcp', port: 0, service: network, sentence }]
     return [...services].sort().map((service) => ({ protocol: 'tcp', port: 0, service, sentence }))
-  }
-
-  private resolvFile(task: TaskId): string {
-    return join(this.options.dir, `${task}.resolv`)
   }
 }
 

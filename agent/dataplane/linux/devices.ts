@@ -10,9 +10,10 @@ import { isDeepStrictEqual } from 'node:util'
 import type { NetworkId, TaskId } from '../../../protocol/ids.ts'
 import type { Overlay, OverlayNetwork } from '../../core/routes/overlay.ts'
 import { assert, fault, reasonOf } from '../../fault.ts'
-import type { Clock, Log } from '../../world.ts'
+import type { Clock, Log, Sandbox } from '../../world.ts'
 import type { Encryption } from './encryption.ts'
 import { difference, forwardingOf, ipv6Makers } from './forwarding.ts'
+import { type GuestWay, guestScript } from './guests.ts'
 import { clashWith, glance, harmTo } from './harm.ts'
 import { cablesOf, type Owner, readState, type State } from './kernel-state.ts'
 import { bridgeName, cableName, namespaceName, taskMac, tunnelName } from './names.ts'
@@ -37,9 +38,13 @@ export interface Devices {
   apply(overlay: Overlay, local: readonly TaskLinks[]): Promise<readonly NetworkProblem[]>
   /**
    * Namespace with links, addresses, routes, resolver translation, and the bridges that it needs; nothing happens when all of it is there. Resolves to
-   * the path for nsenter. `pid`: of a process whose namespace it is to be; else one is made. Rejects with a Fault ('unavailable'), and then nothing is left of it.
+   * the path for nsenter. `origin`: a process whose namespace it is to be, of a container that is no task; else one is made. Rejects with a Fault ('unavailable'), and then nothing is left of it.
    */
-  createTask(links: TaskLinks, overlay: Overlay, pid?: number): Promise<{ readonly netns: string }>
+  createTask(
+    links: TaskLinks,
+    overlay: Overlay,
+    origin?: Pick<Sandbox, 'pid'> | GuestWay,
+  ): Promise<{ readonly netns: string }>
   /** Of an unknown task: nothing happens. */
   removeTask(task: TaskId): Promise<void>
   /**
@@ -47,6 +52,8 @@ export interface Devices {
    * `apply` and `createTask` then begin with what is there.
    */
   harm(): Promise<readonly string[]>
+  /** Where the namespace of a task is, or would be. */
+  netnsOf(task: TaskId): string
   /** The bridge of a network, for the firewall. */
   bridgeOf(network: NetworkId): string
   /** Tasks that have a namespace here, those of an earlier run of the agent too. */
@@ -161,9 +168,12 @@ export async function createDevices(options: DevicesOptions): Promise<Devices> {
     return refusals
   }
 
-  async function createTask(task: TaskLinks, overlay: Overlay, pid?: number): Promise<{ readonly netns: string }> {
-    const name = namespaceName(task.task, mark)
-    const netns = `/run/netns/${name}`
+  async function createTask(
+    task: TaskLinks,
+    overlay: Overlay,
+    origin?: Pick<Sandbox, 'pid'> | GuestWay,
+  ): Promise<{ readonly netns: string }> {
+    const netns = netnsOf(task.task)
     const namespace = existsSync(netns)
     const cables: Cable[] = []
     for (const link of task.links) cables.push(await cableFor(task.task, link, overlay))
@@ -172,8 +182,13 @@ export async function createDevices(options: DevicesOptions): Promise<Devices> {
     if (namespace && isDeepStrictEqual(before, task)) return { netns }
     const laid = new Set(namespace && before !== undefined ? cablesOf(before) : [])
     try {
-      const there = { namespace, pid, hasDevice: (device: string) => laid.has(device) }
-      await run('sh', ['-c', taskScript(task, cables, there, site)])
+      const there = { namespace, pid: origin?.pid, hasDevice: (device: string) => laid.has(device) }
+      const [cable] = cables
+      const script =
+        origin !== undefined && 'servers' in origin && cable !== undefined
+          ? guestScript(task, cable, { ...there, way: origin }, site)
+          : taskScript(task, cables, there, site)
+      await run('sh', ['-c', script])
     } catch (error) {
       await removeTask(task.task)
       state = undefined
@@ -200,6 +215,10 @@ export async function createDevices(options: DevicesOptions): Promise<Devices> {
     assert(devices !== undefined, 'a network that was made is there')
     const [address6] = ipv6Makers(new Map([[network.id, devices]]))(network.id, link.address)
     return { task, ...link, devices, internal: network.internal, ...(address6 === undefined ? {} : { address6 }) }
+  }
+
+  function netnsOf(task: TaskId): string {
+    return `/run/netns/${namespaceName(task, mark)}`
   }
 
   async function harm(): Promise<readonly string[]> {
@@ -233,9 +252,10 @@ export async function createDevices(options: DevicesOptions): Promise<Devices> {
   await current()
   return {
     apply: (overlay, local) => inTurn(() => apply(overlay, local)),
-    createTask: (links, overlay, pid) => inTurn(() => createTask(links, overlay, pid)),
+    createTask: (links, overlay, origin) => inTurn(() => createTask(links, overlay, origin)),
     removeTask: (task) => inTurn(() => removeTask(task)),
     harm: () => inTurn(harm),
+    netnsOf,
     bridgeOf: bridgeName,
     known: () => [...(state?.tasks.keys() ?? [])].sort(),
     close: () => encryption.close(),

@@ -5,6 +5,7 @@
 import { readdirSync, readlinkSync, statSync } from 'node:fs'
 import type { TaskId } from '../../../protocol/ids.ts'
 import { passageRules, removePassageRule } from './docker-user.ts'
+import { leadQuestions } from './guests.ts'
 import { hasIpv6 } from './ipv6.ts'
 import { preferences } from './marks.ts'
 import { innerPrefix, linkGroup, namespaceName, wireguardName } from './names.ts'
@@ -47,6 +48,8 @@ export async function findLeftovers(mark: string, kept: ReadonlySet<TaskId> | un
 /** Resolves to what the kernel did not let go. */
 export async function removeLeftovers(leftovers: readonly Leftover[]): Promise<readonly Refusal[]> {
   const names = (kind: Leftover['kind']) => leftovers.filter((one) => one.kind === kind).map(({ name }) => name)
+  // Those of containers that are no tasks go on without us.
+  for (const name of names('namespace')) await leadQuestions(`/run/netns/${name}`, undefined)
   const refused6 = await batchAll(
     'ip -6',
     names('rule of IPv6').map((name) => `rule delete ${name}`),

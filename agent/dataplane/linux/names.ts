@@ -22,6 +22,11 @@ export function cableName(task: TaskId, network: NetworkId): string {
   return `vt${suffix(`${task} ${network}`)}`
 }
 
+/** The end of a cable into a network that is in a container which is no task, whose interfaces are its engine's to number. */
+export function guestDevice(network: NetworkId): string {
+  return `vn${suffix(network)}`
+}
+
 /** The mark is in the name, because a namespace has no other place for it that is there from its first moment. */
 export function namespaceName(task: TaskId, mark: string): string {
   return `gv-${task.slice(0, 12)}-${mark}`

@@ -73,6 +73,8 @@ export async function removeBridges(names: readonly string[], now: State): Promi
   await batchAll('ip', names.flatMap(removeLines))
   for (const name of names) {
     now.bridges.delete(name)
+    // What was read of it is no longer so.
+    now.unproven.delete(name)
     forget(now, name)
   }
   for (const [id, { bridge }] of [...now.networks]) if (names.includes(bridge)) now.networks.delete(id)

@@ -44,6 +44,17 @@ export function tasksOf(aliases: Iterable<string>, mark: string): ReadonlyMap<Ta
 
 /** A script for a shell of the host that makes all of a task, or fails with the words of the first program that did. */
 export function taskScript(task: TaskLinks, cables: readonly Cable[], there: TaskThere, site: Site): string {
+  const inside = insideScript(cables, task.resolver, site)
+  return hostScript(task, cables, { ...there, inside, nameOf: (index) => `eth${index}` }, site)
+}
+
+/** `inside`: for a shell in the namespace, when the cables are there; `nameOf`: how the end of each is called there. */
+export function hostScript(
+  task: TaskLinks,
+  cables: readonly Cable[],
+  there: TaskThere & { readonly inside: string; nameOf(index: number): string },
+  site: Site,
+): string {
   const name = namespaceName(task.task, site.mark)
   return [
     'set -e',
@@ -52,7 +63,7 @@ export function taskScript(task: TaskLinks, cables: readonly Cable[], there: Tas
       ...cableLines(cables, name, there, site),
     ]),
     `nsenter --net=/run/netns/${name} sh -s <<'INSIDE'`,
-    insideScript(cables, task.resolver, site),
+    there.inside,
     'INSIDE',
     ...batch(
       'bridge',
@@ -79,11 +90,16 @@ function namespaceLine(name: string, pid: number | undefined): string {
   return pid === undefined ? `netns add ${name}` : `netns attach ${name} ${pid}`
 }
 
-function cableLines(cables: readonly Cable[], namespace: string, there: TaskThere, site: Site): readonly string[] {
+function cableLines(
+  cables: readonly Cable[],
+  namespace: string,
+  there: TaskThere & { nameOf(index: number): string },
+  site: Site,
+): readonly string[] {
   return cables.flatMap(({ task, network, devices }, index) => {
     const { mtu, bridge } = devices
     const cable = cableName(task, network)
-    const inside = `name eth${index} mtu ${mtu} address ${taskMac(task, network)} netns ${namespace}`
+    const inside = `name ${there.nameOf(index)} mtu ${mtu} address ${taskMac(task, network)} netns ${namespace}`
     const add = `link add name ${cable} group ${site.group} mtu ${mtu} type veth peer ${inside}`
     return [...(there.hasDevice(cable) ? [] : [add]), ...portLines(cable, bridge, site)]
   })

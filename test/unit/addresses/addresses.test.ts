@@ -10,7 +10,7 @@ import { chooseTaskAddress } from '../../../agent/core/addresses/task.ts'
 import { chooseVip, lostVips } from '../../../agent/core/addresses/vip.ts'
 import { conflicts } from '../../../agent/core/conflicts.ts'
 import type { Fault } from '../../../agent/fault.ts'
-import { at, member, network, service, stamped, task, view } from '../placement/build.ts'
+import { at, guest, member, network, service, stamped, task, view } from '../placement/build.ts'
 
 const net = network('net', '10.0.1.0/24')
 
@@ -212,4 +212,22 @@ test('the earlier service keeps a port taken twice at once, and the later recove
     a: 'port 8080 is already in use by service "web" as an ingress port',
   })
   expect(conflicts(view({ services: [late] })).size).toBe(0)
+})
+
+test('a guest has an address that no live task or guest has, and of two claims the earlier stands, whoever made it', () => {
+  const web = service('web')
+  const first = chooseTaskAddress(view({ networks: [net] }), 'net', 'g') as string
+  const addresses = [{ network: 'net', address: first }]
+  const one = task('t', web, { slot: '1', node: 'n1', state: 'running', addresses, created: at(2) })
+  const parts = { members: [member('n1')], networks: [net], services: [web] }
+  expect(chooseTaskAddress(view({ ...parts, tasks: [one] }), 'net', 'g')).not.toBe(first)
+  const early = guest('g', { address: first, created: at(1) })
+  expect(chooseTaskAddress(view({ ...parts, guests: [early] }), 'net', 'h')).toBe(
+    chooseTaskAddress(view({ networks: [net] }), 'net', 'h'),
+  )
+  expect([...lostAddresses(view({ ...parts, tasks: [one], guests: [early] }))]).toEqual(['t'])
+  const late = guest('g', { address: first, created: at(3) })
+  expect([...lostAddresses(view({ ...parts, tasks: [one], guests: [late] }))]).toEqual(['g'])
+  const { address: _none, ...off } = late.value
+  expect([...lostAddresses(view({ ...parts, tasks: [one], guests: [{ ...late, value: off }] }))]).toEqual([])
 })

@@ -9,6 +9,7 @@ import type { LogLine, LogQuery, NodeEvent, Write } from '../../../agent/world.t
 import { compareVersions, type Version } from '../../../protocol/hlc.ts'
 import type {
   EndpointValue,
+  GuestValue,
   MemberValue,
   NetworkValue,
   ServiceValue,
@@ -92,11 +93,13 @@ export function createFake(): Fake {
     tasks: new Map<string, Stamped<TaskValue>>(),
     tasksByService: new Map(),
     endpoints: new Map<string, Map<string, Stamped<EndpointValue>>>(),
+    guests: new Map<string, Stamped<GuestValue>>(),
   }
 
   const context: ApiContext = {
     view,
     engine: undefined,
+    guests: undefined,
     agentVersion: '0.1.0',
     clock: { now: () => set.wallMs, wall: () => set.wallMs },
     random: {

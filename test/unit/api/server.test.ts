@@ -137,8 +137,8 @@ describe('bounds', () => {
     await api.get('/_ping')
     expect([told, ended]).toEqual(['', false])
     socket.write('{}')
-    await until(() => told.includes('not single containers'), { deadlineMs: 5_000, what: 'the refusal' })
-    expect(told).toMatch(/^HTTP\/1\.1 501 /)
+    await until(() => told.includes('no Docker engine to ask'), { deadlineMs: 5_000, what: 'the refusal' })
+    expect(told).toMatch(/^HTTP\/1\.1 503 /)
     socket.destroy()
   })
 

@@ -68,6 +68,7 @@ beforeEach(() => {
       carried = [...networks.map(({ id }) => id), ...local.map(({ task }) => task)]
       return refusal === undefined ? [] : [{ network: 'net', sentence: refusal }]
     },
+    netnsOf: () => '/run/netns/none-such',
     async createTask(links) {
       if (refusal !== undefined) throw new Fault('unavailable', refusal)
       made.set(links.task, links)
@@ -274,4 +275,31 @@ test('an agent that ends leaves its tasks connected, and nothing when it has non
   made.set('stray', links('stray'))
   await plane.close()
   expect(made.size).toBe(0)
+})
+
+const joining = (guest: string) => ({
+  guest,
+  network: 'net',
+  address: '10.9.64.9',
+  pid: process.pid,
+  takesWayOut: false,
+})
+
+test('a container that is no task is known to the firewall while it is on a network, and nothing of it stays', async () => {
+  await plane.apply(routes)
+  const { resolver, servers } = await plane.join!({ ...joining('g1'), asks: ['192.0.2.53', '127.0.0.53', 'fd00::1'] })
+  expect([resolver.split(':')[0], servers]).toEqual(['10.9.0.1', ['192.0.2.53']])
+  expect(made.get('g1')?.links).toEqual([{ network: 'net', address: '10.9.64.9' }])
+  expect(programmed.at(-1)?.local.map(({ task }) => task)).toEqual(['g1'])
+  expect([...plane.tasks()]).toEqual(['g1'])
+  await plane.detach('g1')
+  expect([made.size, programmed.at(-1)?.local]).toEqual([0, []])
+})
+
+test('a container that cannot be connected leaves nothing, and neither does one on a network that is not here', async () => {
+  await plane.apply(routes)
+  await expect(plane.join!({ ...joining('g1'), network: 'other', asks: [] })).rejects.toThrow('other')
+  refusal = 'no cable'
+  await expect(plane.join!({ ...joining('g1'), asks: [] })).rejects.toThrow('no cable')
+  expect([made.size, plane.tasks().size]).toEqual([0, 0])
 })

@@ -1,6 +1,6 @@
 /** A view of a small cluster for tests of names: node n1, networks and services as told, one ready endpoint a task. */
 import type { Stamped, View } from '../../../agent/core/view.ts'
-import type { EndpointValue, NetworkValue, ServiceValue, TaskValue } from '../../../protocol/model.ts'
+import type { EndpointValue, GuestValue, NetworkValue, ServiceValue, TaskValue } from '../../../protocol/model.ts'
 
 export interface ServiceOptions {
   readonly id?: string
@@ -25,6 +25,7 @@ export function viewBuilder() {
   const services = new Map<string, Stamped<ServiceValue>>()
   const tasks = new Map<string, Stamped<TaskValue>>()
   const endpoints = new Map<string, Map<string, Stamped<EndpointValue>>>()
+  const guests = new Map<string, Stamped<GuestValue>>()
   let clock = 1
   const stamp = <V>(id: string, value: V): Stamped<V> => ({
     id,
@@ -111,6 +112,22 @@ export function viewBuilder() {
       }
       return self
     },
+    guest(id: string, network: string, options: Partial<GuestValue> = {}) {
+      const value: GuestValue = {
+        network: `net-${network}`,
+        node: 'n1',
+        boot: 'b1',
+        created: created(clock),
+        container: `${id}`.padEnd(64, '0'),
+        name: id,
+        aliases: [],
+        address: `10.0.1.${200 + guests.size}`,
+        alone: false,
+        ...options,
+      }
+      guests.set(id, stamp(id, value))
+      return self
+    },
     view(): View {
       const member = {
         id: 'n1',
@@ -131,6 +148,7 @@ export function viewBuilder() {
         tasks,
         tasksByService: new Map(),
         endpoints,
+        guests,
       }
     },
   }

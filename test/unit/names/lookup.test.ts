@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { callerOf, nameFacts } from '../../../agent/core/names/caller.ts'
 import { lookup, reverse } from '../../../agent/core/names/lookup.ts'
+import { overlayAddressOf, overlayTargetOf } from '../../../agent/core/names/overlay.ts'
 import { viewBuilder } from './builder.ts'
 
 type Builder = ReturnType<typeof viewBuilder>
@@ -170,5 +171,48 @@ describe('what is not ours', () => {
   it('is held, not denied, while a network is not caught up', () => {
     expect(asked(shop(), 'app1', 'later', 'A', { ready: false }).kind).toBe('held')
     expect(asked(shop(), 'app1', 'web', 'A', { ready: false }).kind).toBe('addresses')
+  })
+})
+
+describe('a container that is no task', () => {
+  const hosting = () =>
+    shop().guest('plain', 'front', { aliases: ['cache'], container: 'abcdef012345'.padEnd(64, '0') })
+
+  it('is found by its name, its aliases and the start of its id, on its network only', () => {
+    for (const name of ['plain', 'Cache', 'abcdef012345', 'plain.front'])
+      expect(targets(hosting(), 'app1', name)).toEqual(['guest:plain'])
+    expect(targets(hosting(), 'db1', 'plain')).toEqual(['nxdomain'])
+  })
+
+  it('is not found while it does not run, nor when its node has begun anew', () => {
+    expect(targets(shop().guest('off', 'front', { address: undefined }), 'app1', 'off')).toEqual(['nxdomain'])
+    expect(targets(shop().guest('old', 'front', { boot: 'b0' }), 'app1', 'old')).toEqual(['nxdomain'])
+    expect(targets(shop().guest('far', 'front', { node: 'n2' }), 'app1', 'far')).toEqual(['nxdomain'])
+  })
+
+  it('takes no name of a service, however old it is', () => {
+    expect(
+      targets(shop().guest('g', 'front', { name: 'web', created: { ms: 0, counter: 0, node: '' } }), 'app1', 'web'),
+    ).toEqual(['service:svc-web'])
+  })
+
+  it('finds the names of all its networks, whichever of its connections asks', () => {
+    const container = 'c'.padEnd(64, '0')
+    const both = shop().guest('one', 'front', { container }).guest('two', 'back', { container })
+    expect(targets(both, 'one', 'db')).toEqual(['task:db1'])
+    expect(targets(both, 'two', 'web')).toEqual(['service:svc-web'])
+    expect(targets(hosting(), 'plain', 'db')).toEqual(['nxdomain'])
+  })
+
+  it('may ask outside of an internal network only where its engine gave it a network too', () => {
+    const on = (alone: boolean) => viewBuilder().network('vault', { internal: true }).guest('g', 'vault', { alone })
+    expect(asked(on(true), 'g', 'example.com').kind).toBe('no-upstream')
+    expect(asked(on(false), 'g', 'example.com').kind).toBe('not-ours')
+  })
+
+  it('is what its address stands for', () => {
+    const view = hosting().view()
+    expect(overlayAddressOf({ kind: 'guest', network: 'net-front', id: 'plain' }, 4, view)).toBe('10.0.1.200')
+    expect(overlayTargetOf('10.0.1.200', view)).toEqual({ kind: 'guest', network: 'net-front', id: 'plain' })
   })
 })

@@ -3,7 +3,14 @@
 import type { Liveness, Member, Stamped, View } from '../../../agent/core/view.ts'
 import { templateHash } from '../../../agent/core/wanted.ts'
 import type { Version } from '../../../protocol/hlc.ts'
-import type { EndpointValue, MemberValue, NetworkValue, ServiceValue, TaskValue } from '../../../protocol/model.ts'
+import type {
+  EndpointValue,
+  GuestValue,
+  MemberValue,
+  NetworkValue,
+  ServiceValue,
+  TaskValue,
+} from '../../../protocol/model.ts'
 import type { NodeSpec, ServiceSpec } from '../../../protocol/spec.ts'
 
 export const zero: Version = { ms: 0, counter: 0, node: '' }
@@ -127,6 +134,20 @@ export function task(
   })
 }
 
+export function guest(id: string, value: Partial<GuestValue> = {}): Stamped<GuestValue> {
+  const node = value.node ?? 'n1'
+  const common = {
+    network: 'net',
+    node,
+    boot: `boot-${node}`,
+    created: zero,
+    container: `c-${id}`,
+    name: id,
+    aliases: [],
+  }
+  return stamped(id, { ...common, alone: false, ...value })
+}
+
 export function network(id: string, subnet: string, created: Version = zero): Stamped<NetworkValue> {
   const gateway = subnet.replace(/\.\d+\/.*$/, '.1')
   return stamped(id, { spec: { Name: id }, created, subnet, gateway })
@@ -139,6 +160,7 @@ export interface ViewParts {
   readonly tasks?: readonly Stamped<TaskValue>[]
   readonly networks?: readonly Stamped<NetworkValue>[]
   readonly endpoints?: readonly (readonly [string, Stamped<EndpointValue>])[]
+  readonly guests?: readonly Stamped<GuestValue>[]
 }
 
 export function view(parts: ViewParts): View {
@@ -163,5 +185,6 @@ export function view(parts: ViewParts): View {
     tasks: byId(parts.tasks),
     tasksByService,
     endpoints,
+    guests: byId(parts.guests),
   }
 }

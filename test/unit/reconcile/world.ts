@@ -255,6 +255,7 @@ export class FakeWorld {
       settings: undefined,
       removals: new Map(),
       tokens: new Map(),
+      guests: new Map(),
       ...maps,
     }
     return {

@@ -86,6 +86,7 @@ export function view(is: ViewIs): View {
     tasks,
     tasksByService,
     endpoints,
+    guests: new Map(),
   }
 }
 

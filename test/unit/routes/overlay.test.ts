@@ -77,6 +77,34 @@ test('a task that ended, or whose node has rebooted, is nowhere', () => {
   expect(seen([on('a', 'n1', '10.0.64.1'), ...gone], all)?.places.map(({ task }) => task)).toEqual(['a'])
 })
 
+test('the place of a guest is known while it has an address, and its network is here where it is', () => {
+  const guest = (id: string, node: string, address?: string) => {
+    const value = {
+      network: 'net',
+      node,
+      boot: `boot-${node}`,
+      created,
+      container: id,
+      name: id,
+      aliases: [],
+      alone: false,
+    }
+    const stamp = { version: created, author: { node, log: 'l' } }
+    return [id, { id, value: address === undefined ? value : { ...value, address }, ...stamp }] as const
+  }
+  const value = { spec: { Name: 'net' }, created, subnet: '10.0.0.0/16', gateway: '10.0.0.1' }
+  const network = { id: 'net', value, version: created, author: { node: 'n1', log: 'l' } }
+  const plain = view({ tasks: [], members: all })
+  for (const [id, { record }] of plain.members)
+    Object.assign(record.value, { dataplane: 'linux', addresses: [`192.0.2.${id.slice(1)}`] })
+  const guests = new Map([guest('g1', 'n1', '10.0.64.1'), guest('g2', 'n2', '10.0.64.2'), guest('g3', 'n2')])
+  const known = { ...plain, guests, networks: new Map([['net', network]]) }
+  expect(overlay(known)?.places.map(({ task }) => task)).toEqual(['g1', 'g2'])
+  expect(overlay(known)?.networks.map(({ id }) => id)).toEqual(['net'])
+  guests.delete('g1')
+  expect(overlay(known)?.networks).toEqual([])
+})
+
 test('an address that a task of a dead node still claims is the live one that has it now', () => {
   const tasks = [on('a', 'n1', '10.0.64.1'), on('b', 'n2', '10.0.64.2'), on('c', 'n3', '10.0.64.2')]
   const members = { n1: 'alive', n2: 'dead', n3: 'alive' } as const
