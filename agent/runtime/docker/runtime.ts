@@ -29,6 +29,8 @@ export interface DockerRuntimeOptions {
   readonly node: NodeId
   /** Where sandboxes are: 'none' when the data plane furnishes them, else on Docker's own bridge. */
   readonly network: 'none' | 'bridge'
+  /** Folder of Docker's client configuration: the logins of this node for registries. */
+  readonly logins: string
   readonly clock: Clock
   readonly log: Log
 }
@@ -38,7 +40,7 @@ const stopMs = 30_000
 
 export function createDockerRuntime(options: DockerRuntimeOptions): Runtime {
   const { node, network, clock, log } = options
-  const images = createImages(clock)
+  const images = createImages(options)
   const known: Known = {
     ...{ node, engine: options.engine },
     ...{ entries: new Map(), sandboxes: new Map(), starting: new Set() },
