@@ -64,9 +64,9 @@ export async function answers(
   return ran.trim()
 }
 
-export async function nothingIsLeft(machine: Machine, engine: TestEngine): Promise<void> {
+export async function nothingIsLeft(machine: Machine, engine: TestEngine, deadlineMs = 20_000): Promise<void> {
   await until(async () => (await engine.containers()).length === 0 && (await machine.ok('ip netns')) === '', {
-    deadlineMs: 20_000,
+    deadlineMs,
     what: `no container and no namespace to be left on ${machine.name}`,
   })
 }

@@ -84,7 +84,10 @@ export function linesOf(name: string, text: string): readonly string[] {
         .filter((line) => !/"mac":"33:33:[^}]*"ifname":"eth0"/.test(line))
         .sort()
     case 'ruleset':
-      return lines.map((line) => line.trim()).filter((line) => !/^elements = \{ 0x\w+ \}$/.test(line))
+      // What rules of others have counted is nothing left.
+      return lines
+        .map((line) => line.trim().replace(/ packets \d+ bytes \d+/, ''))
+        .filter((line) => !/^elements = \{ 0x\w+ \}$/.test(line))
     case 'connections':
       return lines.filter((line) => overlayAddress.test(line)).map((line) => line.replace(/ \d+ (?=src=|[A-Z])/, ' '))
     case 'programs':
