@@ -39,7 +39,8 @@ export interface ImagesOptions {
 
 export function createImages({ logins, clock, log }: ImagesOptions): Images {
   const failedAtMs = new Map<string, number>()
-  let toldProblem: string | undefined
+  /** By registry. */
+  const toldProblems = new Map<string, string>()
   let making: Promise<void> | undefined
 
   async function have(engine: Engine, image: string, way: Preparing): Promise<void> {
@@ -51,7 +52,7 @@ export function createImages({ logins, clock, log }: ImagesOptions): Images {
     if (!isAsked) return
     const registry = registryOf(name)
     const found = await findLogin(logins, registry)
-    tellProblem(found)
+    tellProblem(registry, found)
     try {
       await pull(engine, name, { ...way, login: found.login, silenceMs: isHere ? newerMs : silenceMs })
       failedAtMs.delete(name)
@@ -66,10 +67,12 @@ export function createImages({ logins, clock, log }: ImagesOptions): Images {
   }
 
   /** Once per change: it is asked at every fetch. */
-  function tellProblem({ problem }: Found): void {
-    if (problem !== undefined && problem !== toldProblem)
-      log.warn('images are fetched without a login', { reason: problem })
-    toldProblem = problem
+  function tellProblem(registry: string, { problem }: Found): void {
+    if (problem === undefined) toldProblems.delete(registry)
+    else if (problem !== toldProblems.get(registry)) {
+      log.warn('images are fetched without a login', { registry, reason: problem })
+      toldProblems.set(registry, problem)
+    }
   }
 
   return {
