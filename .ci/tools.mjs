@@ -5,6 +5,14 @@ import { accessSync, constants, readFileSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { eachLine, ended, progress, SetupError, say, seconds } from './speak.mjs'
 
+/** Servers among them (a registry, haproxy) are for tests to start, in namespaces: policy-rc.d keeps packages from starting them on this machine. */
+const quietly = `
+  policy=/usr/sbin/policy-rc.d; made=
+  [ -e $policy ] || { printf '#!/bin/sh\\nexit 101\\n' > $policy && chmod +x $policy && made=yes; }
+  apt-get "$@"; code=$?
+  [ -z "$made" ] || rm $policy
+  exit $code`
+
 /** Installs what is missing; throws when something still is afterwards. */
 export async function installTools(root) {
   const tools = JSON.parse(readFileSync(join(root, 'test', 'tools.json'), 'utf8'))
@@ -14,19 +22,21 @@ export async function installTools(root) {
   const started = Date.now()
   say(`Installing with apt, because CI=true and tests need them: ${packages.join(' ')}`)
   const sudo = process.getuid() === 0 ? [] : ['sudo', '-n', 'DEBIAN_FRONTEND=noninteractive']
-  for (const args of [['update'], ['install', '-y', '--no-install-recommends', ...packages]]) {
-    const [command, ...rest] = [...sudo, 'apt-get', ...args]
+  const install = ['sh', '-c', quietly, 'sh', 'install', '-y', '--no-install-recommends', ...packages]
+  for (const args of [['apt-get', 'update'], install]) {
+    const [command, ...rest] = [...sudo, ...args]
     const apt = spawn(command, rest, {
       env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     const lines = []
     eachLine(apt, (line) => lines.push(line))
-    const shown = progress(() => `apt-get ${args[0]}, ${seconds(started)} s: ${(lines.at(-1) ?? '').slice(0, 70)}`)
+    const what = args === install ? 'install' : 'update'
+    const shown = progress(() => `apt-get ${what}, ${seconds(started)} s: ${(lines.at(-1) ?? '').slice(0, 70)}`)
     const end = await ended(apt)
     shown.stop()
     // A mirror that did not answer may still leave lists good enough to install from: what counts is what is there at the end.
-    if (end !== undefined) say(`apt-get ${args[0]} ${end}\n${lines.slice(-8).join('\n')}`)
+    if (end !== undefined) say(`apt-get ${what} ${end}\n${lines.slice(-8).join('\n')}`)
   }
   const still = missing()
   if (still.length > 0) {

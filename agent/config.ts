@@ -77,6 +77,8 @@ export interface RuntimeConfig {
   readonly kind: (typeof runtimes)[number]
   /** Path of the unix socket of this machine's Docker, whether or not one answers there; undefined: none is to be used. */
   readonly socket: string | undefined
+  /** Folder of Docker's client configuration of the agent's user, with the logins for registries. */
+  readonly logins: string
 }
 
 export interface DnsConfig {
@@ -221,6 +223,7 @@ function build(read: Reader, { env, machine }: ConfigInput): AgentConfig {
     runtime: {
       kind: read.choice('runtime', runtimes) ?? 'auto',
       socket: dockerSocketOf(read.one('docker-socket', checkDockerSocket), { host: env.DOCKER_HOST, own: socket }),
+      logins: env.DOCKER_CONFIG || `${machine.home}/.docker`,
     },
     dns: {
       ports: ports === undefined ? [53, 10_053] : [ports],

@@ -26,7 +26,7 @@ const againMs = 500
 
 /** Throws where Docker was asked for and does not answer, or is too old. */
 export async function openRuntime(
-  { node, runtime: { kind, socket } }: AgentConfig,
+  { node, runtime: { kind, socket, logins } }: AgentConfig,
   self: NodeId,
   { clock, log, plane }: Pick<Outside, 'clock' | 'log'> & { readonly plane: Chosen['kind'] },
 ): Promise<{ readonly runtime: Runtime; readonly chosen: ChosenRuntime }> {
@@ -53,7 +53,7 @@ export async function openRuntime(
     const engine = await patiently(() => openEngine(socket), { clock, waitMs: wasDocker ? bootMs : 0 })
     const { createDockerRuntime } = await import('../runtime/docker/runtime.ts')
     const network = plane === 'linux' ? 'none' : 'bridge'
-    const runtime = createDockerRuntime({ engine, socketPath: socket, node: self, network, clock, log })
+    const runtime = createDockerRuntime({ engine, socketPath: socket, node: self, network, logins, clock, log })
     writeFileSync(memory, 'docker\n')
     return { runtime, chosen: { kind: 'docker', version: engine.version } }
   } catch (thrown) {

@@ -7,6 +7,8 @@ import type { Machine } from './machines.ts'
 
 /** Answers with its host name, says a word on each stream, and ends only when it is killed. */
 export const serve = `box:1 sh -c 'mkdir -p /www && hostname > /www/index.html && echo begun && echo heard >&2 && exec httpd -f -p 80 -h /www'`
+/** Arguments of one that does nothing and ends when it is asked to, as the first program of a container does only where it says so. */
+export const rest = `sh -c "trap 'exit 0' TERM; sleep 1000 & wait"`
 export const create = 'vine service create --detach --quiet --stop-signal SIGKILL'
 
 /** Names of containers that are no sandboxes -> their ids, of those that run. */
@@ -62,9 +64,9 @@ export async function answers(
   return ran.trim()
 }
 
-export async function nothingIsLeft(machine: Machine, engine: TestEngine): Promise<void> {
+export async function nothingIsLeft(machine: Machine, engine: TestEngine, deadlineMs = 20_000): Promise<void> {
   await until(async () => (await engine.containers()).length === 0 && (await machine.ok('ip netns')) === '', {
-    deadlineMs: 20_000,
+    deadlineMs,
     what: `no container and no namespace to be left on ${machine.name}`,
   })
 }

@@ -11,10 +11,10 @@ import { until } from '../until.ts'
 import { createLan, type Lan, type Machine, outsideAddress } from './machines.ts'
 import { differences, leavesNothing, linesOf, type Traces, tracesOf } from './traces.ts'
 
-const agent = `vine agent --dataplane linux --preset local --upstream-dns ${outsideAddress}`
+export const agent = `vine agent --dataplane linux --preset local --upstream-dns ${outsideAddress}`
 const mark = markOf('/var/lib/grapevine')
 /** At one time: enough that starts and stops meet each other, and the machine is never idle. */
-const tasksAtOnce = 25
+export const tasksAtOnce = 25
 
 /**
  * So many tasks are started and stopped. Each of them asks for names, is asked by its published port, holds a connection to the outside open that nobody
@@ -143,7 +143,7 @@ async function change(client: Client, name: string, into: (spec: Spec) => Spec):
   await client.post(`/services/${service.ID}/update`, into(service.Spec), { version: service.Version.Index })
 }
 
-const scale = ({ client }: Machine, name: string, Replicas: number) =>
+export const scale = ({ client }: Machine, name: string, Replicas: number) =>
   change(client, name, (spec) => ({ ...spec, Mode: { Replicated: { Replicas } } }))
 
 async function oneMachine(): Promise<{ readonly lan: Lan; readonly n1: Machine; readonly before: Traces }> {
@@ -152,10 +152,15 @@ async function oneMachine(): Promise<{ readonly lan: Lan; readonly n1: Machine; 
   const n1 = await lan.add()
   await lan.outside('busybox nc -lk -p 8088 -e sleep 1000 </dev/null >/dev/null 2>&1 &')
   await n1.start(agent)
+  return { lan, n1, before: await restingTraces(n1) }
+}
+
+/** What is there beside tasks: to be compared with what they leave. */
+export async function restingTraces(machine: Machine): Promise<Traces> {
   let last: Traces | undefined
-  const before = await until(
+  return await until(
     async () => {
-      const traces = await tracesOf(n1)
+      const traces = await tracesOf(machine)
       // Twice the same: what the agent runs for a moment, such as a look at the connections, is nothing that has to come back.
       const rests = last !== undefined && differences(traces, last).length === 0
       last = traces
@@ -163,7 +168,6 @@ async function oneMachine(): Promise<{ readonly lan: Lan; readonly n1: Machine; 
     },
     { deadlineMs: 10_000, everyMs: 100, what: 'the agent to have made what every agent has, and to rest' },
   )
-  return { lan, n1, before }
 }
 
 interface ApiTask {

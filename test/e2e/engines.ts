@@ -42,7 +42,8 @@ const image = `
   import 'repo=box&tag=1'
   import 'repo=checked&tag=1&changes=HEALTHCHECK%20--interval%3D200ms%20--retries%3D1%20CMD%20test%20-e%20%2Ftmp%2Fwell'`
 
-export async function startEngine(machine: Machine): Promise<TestEngine> {
+/** `flags`: of dockerd, beside those that keep it to its machine. */
+export async function startEngine(machine: Machine, flags = ''): Promise<TestEngine> {
   for (const tool of ['dockerd', 'iptables', 'curl', 'busybox']) needs(tool)
   const said: string[] = []
   const docker = new Docker({ socketPath: `${machine.root}/run/docker.sock` })
@@ -51,7 +52,7 @@ export async function startEngine(machine: Machine): Promise<TestEngine> {
     const options =
       '--data-root /var/lib/docker --exec-root /run/docker --pidfile /run/docker.pid -H unix:///run/docker.sock'
     // With a shell between: nsenter(1) stops itself when its own child is stopped, and nobody would wake it to bury that child.
-    machine.begin(`sh -c 'dockerd ${options} 2>&1; exit $?'`, (line) => said.push(line))
+    machine.begin(`sh -c 'dockerd ${options} ${flags} 2>&1; exit $?'`, (line) => said.push(line))
     await until(() => docker.ping(), { deadlineMs: 20_000, what: `Docker to answer on ${machine.name}` }).catch(
       (error) => {
         throw new Error(`${error.message}; it said: ${said.slice(-5).join('\n')}`)

@@ -43,7 +43,7 @@ runtimeContract('docker', async (): Promise<RuntimeHarness> => {
   const make = async () =>
     inSandbox(
       createDockerRuntime({
-        ...{ engine: await openEngine(socketPath), socketPath, node, network: 'bridge' },
+        ...{ engine: await openEngine(socketPath), socketPath, node, network: 'bridge', logins: '/none' },
         ...{ clock: createClock(), log: silent },
       }),
     )
@@ -108,7 +108,14 @@ async function kill(node: string, task: string): Promise<void> {
 
 test("another's container of the same name is left alone, and Docker's word on it is told", async () => {
   const socketPath = `${machine.root}/run/docker.sock`
-  const options = { socketPath, node: 'clash', network: 'bridge', clock: createClock(), log: silent } as const
+  const options = {
+    socketPath,
+    node: 'clash',
+    network: 'bridge',
+    logins: '/none',
+    clock: createClock(),
+    log: silent,
+  } as const
   const runtime = inSandbox(createDockerRuntime({ ...options, engine: await openEngine(socketPath) }))
   const plan = shell('clash', 'sleep 1000', { command: ['sh'], image: 'box:1' })
   const foreign = await engine.docker.createContainer({ name: plan.name, Image: 'box:1', Cmd: ['sleep', '1'] })
@@ -121,7 +128,14 @@ test("another's container of the same name is left alone, and Docker's word on i
 
 test('an engine that hangs is told after a bounded time, and all is well when it goes on', async () => {
   const socketPath = `${machine.root}/run/docker.sock`
-  const options = { socketPath, node: 'hung', network: 'bridge', clock: createClock(), log: silent } as const
+  const options = {
+    socketPath,
+    node: 'hung',
+    network: 'bridge',
+    logins: '/none',
+    clock: createClock(),
+    log: silent,
+  } as const
   const runtime = inSandbox(createDockerRuntime({ ...options, engine: await openEngine(socketPath) }))
   const plan = shell('hung', 'sleep 1000', { command: ['sh'], image: 'box:1' })
   await runtime.start(plan)

@@ -1,4 +1,4 @@
-/** Tasks as containers where only user space forwards, and what becomes of them when Docker refuses, dies and comes back. */
+/** Tasks as containers where only user space forwards, and what becomes of them when Docker dies and comes back. */
 import { expect, test } from 'vitest'
 import { until } from '../until.ts'
 import { answers, create, inside, nothingIsLeft, running, serves, told, webSpec } from './containers.ts'
@@ -93,7 +93,7 @@ async function flagsReachTheContainer(n1: Machine, n2: Machine, engine: TestEngi
   await n1.ok('vine service rm tight')
 }
 
-test("what Docker refuses is told in its words; an engine that dies is found again, and its tasks are replaced; checks are the image's", async () => {
+test("without Docker none is taken; an engine that dies is found again, and its tasks are replaced; checks are the image's", async () => {
   const lan = await createLan()
   const n1 = await lan.add()
   expect(await n1.run('vine agent --runtime docker')).toMatchObject({
@@ -102,16 +102,6 @@ test("what Docker refuses is told in its words; an engine that dies is found aga
   })
   const engine = await startEngine(n1)
   await n1.start('vine agent --dataplane linux')
-  await n1.ok(`${create} --name lost localhost:1/nobody:1`)
-  await told(n1, 'lost', /rejected.*No such image: localhost:1\/nobody:1 \(.*(refused|no such host|lookup)/)
-  const mount = webSpec({ Mounts: [{ Type: 'bind', Source: '/run/missing', Target: '/data' }] })
-  await n1.client.post('/services/create', { ...mount, Name: 'unbound', EndpointSpec: {} })
-  await told(n1, 'unbound', /rejected.*bind source path does not exist: \/run\/missing/)
-  // It comes about, and the task runs when it is tried again.
-  await n1.ok('mkdir -p /run/missing')
-  await serves(n1, 'unbound', 2)
-  await n1.ok('vine service rm lost unbound')
-
   await n1.ok(`${create} --name sick --publish 8081:80 checked:1 sh -c 'sleep 1000'`)
   await told(n1, 'sick', /failed.*its health check failed/)
   await n1.ok('vine service rm sick')

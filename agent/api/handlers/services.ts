@@ -63,13 +63,13 @@ export async function updateService(context: ApiContext, request: ApiRequest): P
   return json({ Warnings: [...held, ...missing, ...labelWarnings(value.spec)] })
 }
 
-/** Every node would have to hold it, also those that join later, and nothing here is kept from a member yet. */
+/** Every node would hold it, also those that join later, and nothing here is kept from a member: each node has logins of its own instead. */
 function refuseRegistryAuth({ hasRegistryAuth }: ApiRequest): void {
   if (!hasRegistryAuth) return
   throw fault(
     'unsupported',
-    'Grapevine does not hand on what a registry asks of who fetches (X-Registry-Auth, --with-registry-auth)',
-    'Fetch the image on the nodes beforehand (docker pull), or use a registry that asks nothing of them',
+    'Grapevine hands no login for a registry on to other nodes (X-Registry-Auth, --with-registry-auth)',
+    'Leave it out, and type docker login on the nodes, as the user of the agent: each fetches images with its own login',
   )
 }
 

@@ -8,7 +8,8 @@ const swap = 'containers have the swap that their engine gives them; --limit-mem
 const windows = 'it is of Windows, and nodes run Linux'
 const files = 'there are none yet; pass what is secret or large in a file of the nodes'
 const resolver = 'each task asks its own resolver, the agent; the agent is told by `vine agent --upstream-dns`'
-const registry = 'nodes fetch images by themselves; a registry that asks for a login is not supported yet'
+const registry =
+  'each node fetches images by itself, with its own login: type docker login there, as the user of the agent'
 export const jobs = 'jobs are not supported yet; take --restart-condition none or on-failure'
 
 function refuse(says: string, ...flags: readonly string[]): readonly OptionDefinition[] {

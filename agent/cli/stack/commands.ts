@@ -8,7 +8,7 @@ const files: OptionDefinition = {
   list: true,
 }
 const filter: OptionDefinition = { flags: '-f, --filter <filter>', says: 'Only what matches, as key=value', list: true }
-const registry = 'no registry is asked: the image names a program on the PATH of the node'
+const registry = 'each node fetches images with its own login: type docker login there, as the user of the agent'
 
 export const commands: readonly CommandDefinition[] = [
   {

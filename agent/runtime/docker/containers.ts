@@ -38,10 +38,12 @@ export async function inspect({ docker }: Engine, container: string): Promise<Co
   )
 }
 
-/** One that does not run has ended already, which is what was wanted or will be heard of. */
+/** One that does not run has ended already, which is what was wanted or will be heard of. SIGKILL is answered when the container has ended. */
 export async function signal({ docker }: Engine, container: string, name: string): Promise<void> {
   await unlessGone(
-    bounded('a signal', askMs, (abortSignal) => docker.getContainer(container).kill({ signal: name, abortSignal })),
+    bounded('a signal', name === 'SIGKILL' ? makeMs : askMs, (abortSignal) =>
+      docker.getContainer(container).kill({ signal: name, abortSignal }),
+    ),
   )
 }
 

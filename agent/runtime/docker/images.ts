@@ -7,9 +7,11 @@ import { Readable } from 'node:stream'
 import type { ImageInspectInfo, ImageInspectOptions } from 'dockerode'
 import { z } from 'zod'
 import { fault, reasonOf } from '../../fault.ts'
-import type { Clock, Preparing } from '../../world.ts'
+import type { Clock, Log, Preparing } from '../../world.ts'
 import { askMs, bounded, type Engine, makeMs, refused } from './engine.ts'
 import { jsonLines } from './lines.ts'
+import { type Login, registryOf } from './login.ts'
+import { type Found, findLogin } from './logins.ts'
 import { archiveOf, pauseImage, pauseProgram } from './pause.ts'
 
 /** 60 s without a word of progress: a registry that stopped in the middle. */
@@ -28,8 +30,17 @@ export interface Images {
   havePause(engine: Engine): Promise<void>
 }
 
-export function createImages(clock: Clock): Images {
+export interface ImagesOptions {
+  /** Folder of Docker's client configuration: the logins of this node. */
+  readonly logins: string
+  readonly clock: Clock
+  readonly log: Log
+}
+
+export function createImages({ logins, clock, log }: ImagesOptions): Images {
   const failedAtMs = new Map<string, number>()
+  /** By registry. */
+  const toldProblems = new Map<string, string>()
   let making: Promise<void> | undefined
 
   async function have(engine: Engine, image: string, way: Preparing): Promise<void> {
@@ -39,13 +50,28 @@ export function createImages(clock: Clock): Images {
     const isAsked =
       !isHere || (name.endsWith(':latest') && (failedMs === undefined || clock.now() - failedMs > againMs))
     if (!isAsked) return
+    const registry = registryOf(name)
+    const found = await findLogin(logins, registry)
+    tellProblem(registry, found)
     try {
-      await pull(engine, name, { ...way, silenceMs: isHere ? newerMs : silenceMs })
+      await pull(engine, name, { ...way, login: found.login, silenceMs: isHere ? newerMs : silenceMs })
       failedAtMs.delete(name)
     } catch (thrown) {
       if (!way.isWanted()) throw thrown
-      if (!isHere) throw fault('program-missing', `No such image: ${name} (${reasonOf(thrown)})`, undefined, thrown)
+      if (!isHere) {
+        const why = reasonOf(thrown) + remedy(reasonOf(thrown), found, registry)
+        throw fault('program-missing', `No such image: ${name} (${why})`, undefined, thrown)
+      }
       failedAtMs.set(name, clock.now())
+    }
+  }
+
+  /** Once per change: it is asked at every fetch. */
+  function tellProblem(registry: string, { problem }: Found): void {
+    if (problem === undefined) toldProblems.delete(registry)
+    else if (problem !== toldProblems.get(registry)) {
+      log.warn('images are fetched without a login', { registry, reason: problem })
+      toldProblems.set(registry, problem)
     }
   }
 
@@ -59,6 +85,13 @@ export function createImages(clock: Clock): Images {
       await making
     },
   }
+}
+
+/** What to do about a fetch that failed: registries hide what they have from those who are not logged in. */
+export function remedy(why: string, { login, problem }: Found, registry: string): string {
+  if (problem !== undefined) return `; ${problem}`
+  if (login !== undefined || !/unauthorized|no basic auth|denied|authentication required/i.test(why)) return ''
+  return `; this node has no login for ${registry}: type docker login there, as the user of the agent`
 }
 
 /** Without a tag Docker would fetch all of them. */
@@ -90,14 +123,19 @@ const progressSchema = z.looseObject({
 })
 type Progress = z.infer<typeof progressSchema>
 
-async function pull(engine: Engine, name: string, way: Preparing & { readonly silenceMs: number }): Promise<void> {
+interface Fetch extends Preparing {
+  readonly login: Login | undefined
+  readonly silenceMs: number
+}
+
+async function pull(engine: Engine, name: string, way: Fetch): Promise<void> {
   const ending = new AbortController()
   const watchdog = setTimeout(() => ending.abort(), way.silenceMs)
   const layers = new Map<string, { readonly current: number; readonly total: number }>()
   let told = -1
   way.tell(`pulling ${name}`)
   try {
-    const stream = await engine.docker.pull(name, { abortSignal: ending.signal })
+    const stream = await engine.docker.pull(name, { abortSignal: ending.signal, authconfig: way.login })
     for await (const line of jsonLines(stream as Readable)) {
       watchdog.refresh()
       if (!way.isWanted()) throw fault('unavailable', 'It is not wanted any more')

@@ -1,10 +1,24 @@
 /**
- * What the docker runtime knows of a task, and how Docker's word on its end is read.
+ * What the docker runtime knows: the engine, its tasks and their containers. And how Docker's word on the end of a task is read.
  */
 import { constants } from 'node:os'
 import type { ContainerInspectInfo } from 'dockerode'
+import type { NodeId, TaskId } from '../../../protocol/ids.ts'
 import type { Exit } from '../../world.ts'
+import type { Engine } from './engine.ts'
 import type { Labelled } from './labels.ts'
+
+/** Shared by the parts of the runtime, each of which says what it changes. */
+export interface Known {
+  readonly node: NodeId
+  /** The one that answered last. */
+  engine: Engine
+  readonly entries: Map<TaskId, Entry>
+  /** Containers that hold the namespaces of tasks that are about to start, and of those that run. */
+  readonly sandboxes: Map<TaskId, string>
+  /** Tasks whose containers are being made: their ids are not known yet. */
+  readonly starting: Set<TaskId>
+}
 
 export interface Entry extends Labelled {
   /** Id of its container; '' until it is made. */

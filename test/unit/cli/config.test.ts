@@ -49,6 +49,11 @@ describe('readConfig()', () => {
     })
   })
 
+  test("logins for registries are looked for where Docker's client keeps them", () => {
+    expect(read().runtime.logins).toBe('/home/u/.docker')
+    expect(read({ env: { DOCKER_CONFIG: '/etc/logins' } }).runtime.logins).toBe('/etc/logins')
+  })
+
   test("Docker's engine is looked for where Docker's client looks, less other machines and the agent itself", () => {
     const found = (changes: Partial<ConfigInput>) => read(changes).runtime.socket
     expect(found({})).toBe('/var/run/docker.sock')

@@ -1,0 +1,80 @@
+/**
+ * Removes containers of ours, and what could not be removed again and again until it is gone.
+ */
+import type { TaskId } from '../../../protocol/ids.ts'
+import type { Clock } from '../../world.ts'
+import { listOurs, remove } from './containers.ts'
+import type { Known } from './tasks.ts'
+
+/** 5 s: what could not be removed is tried again. */
+const againMs = 5_000
+
+export interface Removals {
+  /** The sandbox of a task that ended; the task's own container stays for its logs. */
+  dropSandbox(task: TaskId): void
+  /** All that is there of a task. Rejects when it is not done yet; it is tried again. */
+  removeTask(task: TaskId): Promise<void>
+  /** The engine answers again. */
+  goOn(): void
+  /** Waits for what is under way; nothing is tried again. */
+  close(): Promise<void>
+}
+
+/** `compare`: removes what is left of nobody (adoption.ts). */
+export function createRemovals(known: Known, clock: Clock, compare: () => Promise<void>): Removals {
+  /** To be removed once the engine lets us. */
+  const doomed = new Set<TaskId>()
+  /** Under way: an agent that ends waits for them. */
+  const pending = new Map<TaskId, Promise<void>>()
+  let isAgain = false
+  let isClosed = false
+
+  function again(): void {
+    if (isAgain || isClosed) return
+    isAgain = true
+    clock.after(againMs, () => {
+      isAgain = false
+      if (!isClosed) void compare().then(goOn, again)
+    })
+  }
+
+  function dropSandbox(task: TaskId): void {
+    const sandbox = known.sandboxes.get(task)
+    if (sandbox === undefined) return
+    known.sandboxes.delete(task)
+    // What is left of it is found by `compare`, as it is no known task's.
+    const dropping = remove(known.engine, sandbox)
+      .catch(again)
+      .finally(() => pending.delete(task))
+    pending.set(task, dropping)
+  }
+
+  /** By its labels, so that nothing of it is left that a call which came too late has made. */
+  async function removeTask(task: TaskId): Promise<void> {
+    doomed.add(task)
+    known.sandboxes.delete(task)
+    // Docker refuses to remove what it is removing, before it is gone.
+    await pending.get(task)
+    try {
+      for (const { Id } of await listOurs(known.engine, known.node, task)) await remove(known.engine, Id)
+      doomed.delete(task)
+    } catch (thrown) {
+      again()
+      throw thrown
+    }
+  }
+
+  function goOn(): void {
+    for (const task of [...doomed]) void removeTask(task).catch(() => undefined)
+  }
+
+  return {
+    dropSandbox,
+    removeTask,
+    goOn,
+    async close() {
+      isClosed = true
+      await Promise.all(pending.values())
+    },
+  }
+}
