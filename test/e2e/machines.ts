@@ -141,22 +141,25 @@ export async function openLan(): Promise<Lan> {
   for (const tool of ['nft', 'nsenter', 'bash', 'hostname']) needs(tool)
   const lab = await hold([...needsMachines(), 'sh', '-c', cabinet])
   const machines: Machine[] = []
+  const observers: ChildProcess[] = []
 
   async function close(): Promise<void> {
+    // Not in the machines' own tree of processes, with which all else ends.
+    for (const observer of observers) observer.kill('SIGKILL')
     lab.child.stdin?.end()
     if (lab.child.exitCode === null) await once(lab.child, 'exit')
   }
 
   return {
     async add(options = {}) {
-      const machine = createMachine(lab.pid, machines.length + 1, options)
+      const machine = createMachine({ lab: lab.pid, index: machines.length + 1, observers }, options)
       machines.push(machine)
       await machine.powerOn()
       return machine
     },
     machines: () => machines,
     outside: (line) => shell(lab.pid, line),
-    begin: (line, onLine) => begin(inside(lab.pid, `exec ${line}`), onLine),
+    begin: (line, onLine) => void begin(inside(lab.pid, `exec ${line}`), onLine),
     said: () => machines.map(({ name, said }) => `--- ${name} said:\n${said().slice(-4_000)}\n`).join(''),
     close,
   }
@@ -186,7 +189,14 @@ interface Held {
   readonly pid: number
 }
 
-function createMachine(lab: number, index: number, options: MachineOptions): Machine {
+interface Place {
+  /** The first process of the switch, as the host counts. */
+  readonly lab: number
+  readonly index: number
+  readonly observers: ChildProcess[]
+}
+
+function createMachine({ lab, index, observers }: Place, options: MachineOptions): Machine {
   const name = `n${index}`
   const { second = false, defaultRoute = true, setUp = '' } = options
   let held: Held | undefined
@@ -221,8 +231,8 @@ function createMachine(lab: number, index: number, options: MachineOptions): Mac
     said: () => said,
     run: (line) => shell(pid(), line),
     ok: (line) => done(pid(), line),
-    begin: (line, onLine) => begin(inside(pid(), `exec ${line}`), onLine),
-    observe: (line, onLine) => begin(inside(pid(), `exec ${line}`, ['-n']), onLine),
+    begin: (line, onLine) => void begin(inside(pid(), `exec ${line}`), onLine),
+    observe: (line, onLine) => void observers.push(begin(inside(pid(), `exec ${line}`, ['-n']), onLine)),
     async killAll() {
       // All that the shell can see but itself and the first process, which the kernel keeps from the signals of its children.
       await machine.run('kill -KILL -1')
@@ -285,7 +295,7 @@ function ended(name: string) {
 }
 
 /** A program that goes on, and each line that it prints. */
-function begin(words: readonly string[], onLine: (line: string) => void): void {
+function begin(words: readonly string[], onLine: (line: string) => void): ChildProcess {
   let rest = ''
   const child = spawn('nsenter', words, { stdio: ['ignore', 'pipe', 'inherit'] })
   child.stdout.setEncoding('utf8').on('data', (text: string) => {
@@ -293,6 +303,7 @@ function begin(words: readonly string[], onLine: (line: string) => void): void {
     rest = lines.pop() ?? ''
     for (const one of lines) onLine(one)
   })
+  return child
 }
 
 /** Starts namespaces that last as long as their standard input is open. */
