@@ -12,7 +12,7 @@ import type { HealthConfig } from '../protocol/spec.ts'
 import type { ContainerOptions } from './core/container.ts'
 import type { Container } from './core/guests.ts'
 import type { Routes } from './core/routes/types.ts'
-import type { Health } from './core/wanted.ts'
+import type { Health, StopHow } from './core/wanted.ts'
 
 export type Cancel = () => void
 
@@ -178,8 +178,7 @@ export interface TaskPlan {
   readonly user: string | undefined
   readonly hostname: string
   readonly labels: Readonly<Record<string, string>>
-  readonly stopSignal: string
-  readonly stopGraceMs: number
+  readonly stop: StopHow
   /** Lines of the task's /etc/hosts; the runtime gives the task a private one where it can, and says through `hostsFile` where. */
   readonly attachment: Attachment
   readonly container: ContainerOptions
@@ -215,8 +214,9 @@ export interface ObservedTask {
   readonly pid: number | undefined
   readonly running: boolean
   readonly exit: Exit | undefined
-  /** The attachment it was started with, so that it can be adopted. */
+  /** What it was started with, so that it can be adopted, and stopped when its service is gone. */
   readonly attachment: Attachment
+  readonly stop: StopHow
   readonly sandbox?: Sandbox | undefined
 }
 
@@ -250,7 +250,7 @@ export interface Runtime {
   /** Rejects with a Fault ('program-missing', 'invalid', …). Starting a task that runs is an error of the caller. */
   start(plan: TaskPlan): Promise<{ readonly pid: number | undefined }>
   /** Stop signal to the whole process group, SIGKILL after the grace. Resolves when it has ended; of an unknown task at once. */
-  stop(task: TaskId, options: { readonly signal: string; readonly graceMs: number }): Promise<void>
+  stop(task: TaskId, how: StopHow): Promise<void>
   /** Found again from disk at the first call after start of the agent. */
   list(): Promise<readonly ObservedTask[]>
   onExit(listener: (task: TaskId, exit: Exit) => void): void

@@ -22,8 +22,7 @@ export interface Wanted {
   readonly dir: string | undefined
   readonly user: string | undefined
   readonly hostname: string | undefined
-  readonly stopSignal: string
-  readonly stopGraceMs: number
+  readonly stop: StopHow
   readonly health: Health | undefined
   /** As the spec has it, for what an image adds to it (`imageHealth`). */
   readonly healthConfig: HealthConfig | undefined
@@ -48,6 +47,13 @@ export interface Wanted {
   /** Equal for equal templates; a task with another hash is outdated. */
   readonly template: string
   readonly generation: number
+}
+
+export interface StopHow {
+  /** Undefined: the image's own, or SIGTERM. */
+  readonly signal: string | undefined
+  /** From then on SIGKILL. */
+  readonly graceMs: number
 }
 
 export interface WantedNetwork {
@@ -108,8 +114,7 @@ function read(id: ServiceId, value: ServiceValue): Wanted {
     dir: container.Dir,
     user: container.User,
     hostname: container.Hostname,
-    stopSignal: container.StopSignal ?? 'SIGTERM',
-    stopGraceMs: milliseconds(container.StopGracePeriod, 10_000),
+    stop: { signal: container.StopSignal || undefined, graceMs: milliseconds(container.StopGracePeriod, 10_000) },
     health: readHealth(container.Healthcheck),
     healthConfig: container.Healthcheck,
     container: containerOptions(spec),

@@ -36,7 +36,7 @@ function endRecord(exit: Exit): Partial<TaskValue> {
     : exitRecord(exit)
 }
 
-async function adopt(env: AdoptEnv, { task, attachment, sandbox }: ObservedTask): Promise<void> {
+async function adopt(env: AdoptEnv, { task, attachment, sandbox, stop }: ObservedTask): Promise<void> {
   const { parts, hands } = env
   const record = parts.view.tasks.get(task)
   const service = record === undefined ? undefined : parts.view.services.get(record.value.service)
@@ -45,6 +45,7 @@ async function adopt(env: AdoptEnv, { task, attachment, sandbox }: ObservedTask)
     phase: 'up',
     attached: attachment,
     hostname: '',
+    stop,
     ready: record?.value.state === 'running',
     unhealthy: undefined,
     starting: Promise.resolve(),

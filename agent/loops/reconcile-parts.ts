@@ -9,6 +9,7 @@ import type { Scope, TaskState, TaskValue } from '../../protocol/model.ts'
 import { hasEnded } from '../core/live.ts'
 import type { Local } from '../core/reconcile/steps.ts'
 import type { View } from '../core/view.ts'
+import type { StopHow } from '../core/wanted.ts'
 import type { Times } from '../presets.ts'
 import type {
   Attachment,
@@ -51,6 +52,8 @@ export interface Hand extends Local {
   phase: Local['phase']
   attached: Attachment | undefined
   hostname: string
+  /** As it was started: its service may be another by now, or gone. */
+  stop: StopHow
   ready: boolean
   ipv6?: boolean | undefined
   unhealthy: string | undefined

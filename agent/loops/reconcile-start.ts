@@ -19,12 +19,16 @@ export interface StartEnv {
   readonly wake: () => void
 }
 
+/** Until its start has read what is asked for. */
+const stopByDefault = { signal: undefined, graceMs: 10_000 }
+
 export function startTask(env: StartEnv, task: TaskId, degraded: boolean): void {
   const hand: Hand = {
     task,
     phase: 'starting',
     attached: undefined,
     hostname: '',
+    stop: stopByDefault,
     ready: false,
     unhealthy: undefined,
     starting: Promise.resolve(),
@@ -50,6 +54,7 @@ async function start(env: StartEnv, hand: Hand): Promise<void> {
   hand.attached = attachment
   const plan = taskPlan(view, record, asked, attachment)
   hand.hostname = plan.hostname
+  hand.stop = plan.stop
   const ports = attachment.ports.map((port) => ({ ...port }))
   amend(env.parts, hand.task, { state: 'starting', message: 'starting', ports })
   const { pid } = await runtime.start(plan)

@@ -6,7 +6,6 @@ import type { NodeId, TaskId } from '../../protocol/ids.ts'
 import type { TaskValue } from '../../protocol/model.ts'
 import { upMembers } from '../core/live.ts'
 import { networksRouting } from '../core/reconcile/drain.ts'
-import { wanted } from '../core/wanted.ts'
 import { reasonOf } from '../fault.ts'
 import type { Exit } from '../world.ts'
 import { drainRequest, isDrained, isRouted } from './drain.ts'
@@ -20,8 +19,6 @@ const flowsMaxMs = 2_000
 const flowsLookMs = 100
 /** Before a stop that failed is tried again. */
 const retryMs = 5_000
-/** Of a task whose service is gone, and with it the grace that was asked for. */
-const graceDefaultMs = 10_000
 
 export interface StopEnv {
   readonly parts: ReconcileParts
@@ -73,7 +70,7 @@ export async function abandonTask({ parts, unwatch }: StopEnv, hand: Hand): Prom
   unwatch(hand.task)
   // What its start wants to write is refused now.
   await hand.starting.catch(() => undefined)
-  if (hand.exit === undefined) await parts.runtime.stop(hand.task, stopOptions(parts, hand.task))
+  if (hand.exit === undefined) await parts.runtime.stop(hand.task, hand.stop)
 }
 
 /** What a task's own end says in its record. */
@@ -87,11 +84,10 @@ async function finish(env: StopEnv, hand: Hand, { why, outcome, task }: Stop): P
   const { parts } = env
   const missing = await drain(parts, task)
   await hand.starting
-  const options = stopOptions(parts, task)
   // One that fails its check answers nobody.
-  if (outcome !== 'failed') await flowsEnd(parts, hand, Math.min(flowsMaxMs, options.graceMs / 2))
+  if (outcome !== 'failed') await flowsEnd(parts, hand, Math.min(flowsMaxMs, hand.stop.graceMs / 2))
   env.unwatch(task)
-  if (hand.exit === undefined) await parts.runtime.stop(task, options)
+  if (hand.exit === undefined) await parts.runtime.stop(task, hand.stop)
   const code = hand.exit?.code === undefined ? {} : { exitCode: hand.exit.code }
   amend(parts, task, {
     state: outcome,
@@ -133,13 +129,6 @@ async function flowsEnd({ clock, dataplane }: ReconcileParts, hand: Hand, within
   while (hand.exit === undefined && clock.now() < untilMs && dataplane.active(hand.task) > 0) {
     await new Promise<void>((resolve) => void clock.after(flowsLookMs, resolve))
   }
-}
-
-function stopOptions({ view }: ReconcileParts, task: TaskId): { signal: string; graceMs: number } {
-  const service = view.services.get(view.tasks.get(task)?.value.service ?? '')
-  if (service === undefined) return { signal: 'SIGTERM', graceMs: graceDefaultMs }
-  const { stopSignal, stopGraceMs } = wanted(service)
-  return { signal: stopSignal, graceMs: stopGraceMs }
 }
 
 function detach({ parts }: StopEnv, task: TaskId): void {

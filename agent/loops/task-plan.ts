@@ -38,8 +38,7 @@ export function taskPlan(view: View, task: Task, asked: Wanted, attachment: Atta
     user: asked.user,
     hostname,
     labels: asked.labels,
-    stopSignal: asked.stopSignal,
-    stopGraceMs: asked.stopGraceMs,
+    stop: asked.stop,
     attachment,
     container: {
       ...asked.container,

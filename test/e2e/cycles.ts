@@ -150,7 +150,7 @@ async function oneMachine(): Promise<{ readonly lan: Lan; readonly n1: Machine; 
   for (const tool of ['busybox', 'conntrack', 'curl', 'ps']) needs(tool)
   const lan = await createLan()
   const n1 = await lan.add()
-  await lan.outside('busybox nc -lk -p 8088 -e sleep 1000 </dev/null >/dev/null 2>&1 &')
+  await lan.outside('busybox nc -ll -p 8088 -e sleep 1000 </dev/null >/dev/null 2>&1 &')
   await n1.start(agent)
   return { lan, n1, before: await restingTraces(n1) }
 }

@@ -347,7 +347,7 @@ test('a program runs inside its network with a resolv.conf of its own, its healt
   const plan: TaskPlan = {
     ...{ task: task(n1), service: 'web'.padEnd(25, '0'), serviceName: 'web', slot: '1', name: 'web.1', image: 'sleep' },
     ...{ command: [], args: ['1000'], env: {}, dir: undefined, user: 'nobody', hostname: 'web', labels: {} },
-    ...{ stopSignal: 'SIGTERM', stopGraceMs: 1_000 },
+    stop: { signal: 'SIGTERM', graceMs: 1_000 },
     container: noContainer,
     attachment: {
       ...{ host: address(n1), ports: [], resolver: '10.0.9.1:30001', hostsFile: '/run/names' },

@@ -55,7 +55,9 @@ export function containerCall(plan: TaskPlan, node: NodeId): CreateCall {
       ...(plan.dir === undefined ? {} : { WorkingDir: plan.dir }),
       ...(plan.user === undefined ? {} : { User: plan.user }),
       Labels: { ...container.labels, ...labelsOf(plan, node) },
-      StopSignal: plan.stopSignal,
+      ...(plan.stop.signal === undefined ? {} : { StopSignal: plan.stop.signal }),
+      // For who stops it by hand, as docker stop does.
+      StopTimeout: Math.ceil(plan.stop.graceMs / 1_000),
       Tty: container.tty,
       OpenStdin: container.openStdin,
       // The agent asks, so that checks mean the same in every runtime; twice would be once too often.

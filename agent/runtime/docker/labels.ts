@@ -5,6 +5,7 @@
  */
 import { z } from 'zod'
 import type { NodeId, TaskId } from '../../../protocol/ids.ts'
+import type { StopHow } from '../../core/wanted.ts'
 import type { Attachment, TaskPlan } from '../../world.ts'
 
 export const label = {
@@ -15,6 +16,7 @@ export const label = {
   service: 'grapevine.service',
   slot: 'grapevine.slot',
   attachment: 'grapevine.attachment',
+  stop: 'grapevine.stop',
   /** Whether it has a terminal: its logs come in another form. */
   tty: 'grapevine.tty',
 } as const
@@ -37,6 +39,7 @@ export function labelsOf(plan: TaskPlan, node: NodeId): Readonly<Record<string, 
     [label.service]: plan.service,
     [label.slot]: plan.slot,
     [label.attachment]: JSON.stringify(plan.attachment),
+    [label.stop]: JSON.stringify(plan.stop),
     [label.tty]: String(plan.container.tty),
   }
 }
@@ -51,6 +54,7 @@ export interface Labelled {
   readonly service: string
   readonly slot: string
   readonly attachment: Attachment
+  readonly stop: StopHow
   readonly tty: boolean
 }
 
@@ -65,13 +69,22 @@ const attachmentSchema = z.object({
   resolvFile: z.string().optional(),
 })
 
+const stopSchema = z.object({ signal: z.string().optional(), graceMs: z.number() })
+
 /** Undefined when a label is missing or is not as we write it. */
 export function readLabels(labels: Readonly<Record<string, string>>): Labelled | undefined {
   const { [label.task]: task, [label.service]: service, [label.slot]: slot, [label.attachment]: text = '' } = labels
   const attachment = attachmentSchema.safeParse(parsed(text))
-  if (task === undefined || service === undefined || slot === undefined || !attachment.success) return undefined
+  const stop = stopSchema.safeParse(parsed(labels[label.stop] ?? ''))
+  if (task === undefined || service === undefined || slot === undefined) return undefined
+  if (!attachment.success || !stop.success) return undefined
+  const { signal, graceMs } = stop.data
   const { resolver, hostsFile, ...rest } = attachment.data
-  return { task, service, slot, tty: labels[label.tty] === 'true', attachment: { resolver, hostsFile, ...rest } }
+  return {
+    ...{ task, service, slot, tty: labels[label.tty] === 'true' },
+    attachment: { resolver, hostsFile, ...rest },
+    stop: { signal, graceMs },
+  }
 }
 
 function parsed(text: string): unknown {

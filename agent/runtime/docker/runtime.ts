@@ -7,6 +7,7 @@
  */
 import type { NodeId, TaskId } from '../../../protocol/ids.ts'
 import type { HealthConfig } from '../../../protocol/spec.ts'
+import type { StopHow } from '../../core/wanted.ts'
 import { assert, Fault, fault, reasonOf } from '../../fault.ts'
 import type { Clock, Exit, Log, LogLine, LogQuery, ObservedTask, Runtime, TaskPlan } from '../../world.ts'
 import { adoptTasks, compare } from './adoption.ts'
@@ -120,10 +121,10 @@ export function createDockerRuntime(options: DockerRuntimeOptions): Runtime {
   }
 
   async function beginNow(plan: TaskPlan): Promise<{ readonly pid: number | undefined }> {
-    const { task, service, slot, attachment } = plan
+    const { task, service, slot, attachment, stop } = plan
     assert(!entries.has(task) && sandboxes.has(task), `task ${plan.name} is started once, in its sandbox`)
     const entry: Entry = {
-      ...{ task, service, slot, attachment, tty: plan.container.tty, container: '' },
+      ...{ task, service, slot, attachment, stop, tty: plan.container.tty, container: '' },
       ...{ isStarted: false, isDead: false, onEnd: new Set() },
     }
     entries.set(task, entry)
@@ -141,13 +142,13 @@ export function createDockerRuntime(options: DockerRuntimeOptions): Runtime {
     return { pid: entry.pid || undefined }
   }
 
-  async function stop(task: TaskId, how: { readonly signal: string; readonly graceMs: number }): Promise<void> {
+  async function stop(task: TaskId, how: StopHow): Promise<void> {
     await adopt()
     await begun.get(task)
     const entry = entries.get(task)
     if (entry === undefined || entry.exit !== undefined) return
     // A second stop shortens the grace and does not signal again: many programs take a second signal for "at once".
-    if (entry.isStopping !== true) await signal(known.engine, entry.container, how.signal)
+    if (entry.isStopping !== true) await signal(known.engine, entry.container, how.signal ?? (await ownSignal(entry)))
     entry.isStopping = true
     const kill = () => void signal(known.engine, entry.container, 'SIGKILL').catch(() => undefined)
     const cancelKill = clock.after(how.graceMs, kill)
@@ -161,6 +162,12 @@ export function createDockerRuntime(options: DockerRuntimeOptions): Runtime {
     })
     cancelKill()
     if (!ended) throw fault('timeout', `Docker has not ended ${task} ${stopMs / 1000} s after SIGKILL`)
+  }
+
+  /** Its image's, which Docker wrote into the container. */
+  async function ownSignal({ container }: Entry): Promise<string> {
+    const found = await inspect(known.engine, container)
+    return (found?.Config as { readonly StopSignal?: string } | undefined)?.StopSignal || 'SIGTERM'
   }
 
   function heldOf(task: TaskId): Entry {
@@ -219,9 +226,9 @@ export function createDockerRuntime(options: DockerRuntimeOptions): Runtime {
   }
 
   async function observe(entry: Entry): Promise<ObservedTask> {
-    const { task, service, slot, attachment, exit } = entry
+    const { task, service, slot, attachment, stop, exit } = entry
     return {
-      ...{ task, service, slot, attachment, exit },
+      ...{ task, service, slot, attachment, stop, exit },
       pid: exit === undefined ? entry.pid : undefined,
       running: exit === undefined,
       sandbox: exit === undefined ? await findSandbox(known, task) : undefined,

@@ -8,6 +8,7 @@
  * `KillMode=process`, or systemd ends the tasks with the agent.
  */
 import type { TaskId } from '../../../protocol/ids.ts'
+import type { StopHow } from '../../core/wanted.ts'
 import { assert, Fault, fault, reasonOf } from '../../fault.ts'
 import type { Clock, Log, LogLine, LogQuery, ObservedTask, Runtime, TaskPlan } from '../../world.ts'
 import { ambientOf } from './environment.ts'
@@ -88,9 +89,9 @@ export function createProcessRuntime(options: ProcessRuntimeOptions): Runtime {
     return launched.running.pid
   }
 
-  async function stop(task: TaskId, how: { readonly signal: string; readonly graceMs: number }): Promise<void> {
+  async function stop(task: TaskId, how: StopHow): Promise<void> {
     supervisor.adopt()
-    const signal = signalNumber(how.signal)
+    const signal = signalNumber(how.signal ?? 'SIGTERM')
     const work = works.get(task) ?? { starting: Promise.resolve(), stopping: false }
     works.set(task, work)
     await work.starting
@@ -170,6 +171,7 @@ function observed(entry: Entry): ObservedTask {
     running: entry.exit === undefined,
     exit: entry.exit,
     attachment: plan.attachment,
+    stop: plan.stop,
   }
 }
 

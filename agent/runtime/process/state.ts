@@ -177,8 +177,7 @@ const keptSchema = z.object({
     user: orUndefined(z.string()),
     hostname: z.string(),
     labels: table,
-    stopSignal: z.string(),
-    stopGraceMs: z.number(),
+    stop: z.object({ signal: orUndefined(z.string()), graceMs: z.number() }),
     attachment: z.looseObject({
       host: z.string(),
       listen: orUndefined(z.string()),

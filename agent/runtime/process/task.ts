@@ -42,7 +42,7 @@ export function prepare(
       `Create ${dir} there, or leave out --workdir`,
     )
   }
-  signalNumber(plan.stopSignal)
+  if (plan.stop.signal !== undefined) signalNumber(plan.stop.signal)
   const user = plan.user === undefined ? undefined : identityFor(plan.user, self)
   const env = environmentOf(plan.env, user?.home ?? ownHome(), ambient)
   const argv = argvOf({

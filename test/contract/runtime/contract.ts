@@ -137,6 +137,7 @@ export function runtimeContract(name: string, make: () => Promise<RuntimeHarness
       const [one, two] = [harness.plan('one', run), harness.plan('two', run)]
       for (const plan of [one, two]) await runtime.start(plan)
       const again = await harness.restart()
+      expect((await again.list()).map(({ stop }) => stop)).toEqual([one.stop, two.stop])
       const exits = new Map<string, Exit>()
       again.onExit((task, exit) => exits.set(task, exit))
       harness.kill((await again.list()).find((task) => task.task === two.task)!)

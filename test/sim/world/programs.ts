@@ -188,5 +188,6 @@ function observed(program: Program): ObservedTask {
     running,
     exit,
     attachment: plan.attachment,
+    stop: plan.stop,
   }
 }

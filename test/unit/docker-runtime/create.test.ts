@@ -99,14 +99,20 @@ test('mounts, groups, capabilities, limits and the like reach Docker in its own 
   })
 })
 
+test('a container is stopped by the signal of its image where the service names none', () => {
+  const { StopSignal, StopTimeout } = bodyOf(planOf({}, { stop: { signal: undefined, graceMs: 1_500 } }))
+  expect([StopSignal, StopTimeout]).toEqual([undefined, 2])
+})
+
 test('a service cannot take the labels by which its containers are found again', () => {
   const plan = planOf({ Labels: { [label.node]: 'other', [label.task]: 'other', own: 'x' } }, { attachment })
   const labels = bodyOf(plan).Labels as Readonly<Record<string, string>>
   expect(labels).toMatchObject({ own: 'x', [label.node]: 'node', 'com.docker.swarm.service.name': 'web' })
   const { task, service, slot } = plan
-  expect(readLabels(labels)).toEqual({ task, service, slot, tty: false, attachment })
+  expect(readLabels(labels)).toEqual({ task, service, slot, tty: false, attachment, stop: plan.stop })
   expect(readLabels({ ...labels, [label.attachment]: '{"host":1}' })).toBeUndefined()
   expect(readLabels({ ...labels, [label.attachment]: '{' })).toBeUndefined()
+  expect(readLabels({ ...labels, [label.stop]: '{"graceMs":"long"}' })).toBeUndefined()
 })
 
 test('a sandbox holds the host name; names of hosts are its own only where Docker gives it a network', () => {

@@ -183,6 +183,18 @@ test.for([
   expect(laterMs).toBeLessThanOrEqual(waitMs + 100)
 })
 
+test('a task is stopped as it was started, whatever its service says since, also when that is gone', async () => {
+  const world = await new FakeWorld(['n1', 'n2']).start()
+  const container = { StopSignal: 'SIGINT', StopGracePeriod: 3e9 }
+  world.createService('web', { container })
+  world.createService('other', { container })
+  await world.until(() => world.servingOf('web').length + world.servingOf('other').length === 2)
+  world.createService('web', { replicas: 0, container: { StopSignal: 'SIGHUP' } })
+  world.write(world.node('n1'), { scope: 'cluster', kind: 'service', id: 'other', value: null })
+  await world.until(() => world.stops.length === 2)
+  for (const { how } of world.stops) expect(how).toEqual({ signal: 'SIGINT', graceMs: 3_000 })
+})
+
 test('a task that fails its health check is stopped without regard to its flows', async () => {
   const world = await new FakeWorld(['n1', 'n2']).start()
   let code = 0

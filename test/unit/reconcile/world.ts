@@ -3,6 +3,7 @@
 // Long because it stands in for everything that the loop touches.
 
 import type { Liveness, Member, Stamped, View } from '../../../agent/core/view.ts'
+import type { StopHow } from '../../../agent/core/wanted.ts'
 import { fault } from '../../../agent/fault.ts'
 import { createDrainHandler } from '../../../agent/loops/drain.ts'
 import { createHealthLoop } from '../../../agent/loops/health.ts'
@@ -71,7 +72,7 @@ export class FakeWorld {
   readonly flows: Map<string, () => number> = new Map()
   /** Order in which programs were started and stopped, for tests that count. */
   readonly starts: { readonly node: string; readonly plan: TaskPlan; readonly atMs: number }[] = []
-  readonly stops: { readonly task: string; readonly atMs: number }[] = []
+  readonly stops: { readonly task: string; readonly how: StopHow; readonly atMs: number }[] = []
   nowMs = 1_000
   #timers: { atMs: number; order: number; task: () => void; cancelled: boolean }[] = []
   #order = 0
@@ -341,6 +342,7 @@ export class FakeWorld {
           running: true,
           exit: undefined,
           attachment: plan.attachment,
+          stop: plan.stop,
         }
         const listensAtMs = this.nowMs + (program.listensAfterMs ?? 20)
         node.running.set(plan.task, { plan, listensAtMs, observed })
@@ -352,8 +354,8 @@ export class FakeWorld {
         }
         return { pid }
       },
-      stop: async (task) => {
-        this.stops.push({ task, atMs: this.nowMs })
+      stop: async (task, how) => {
+        this.stops.push({ task, how, atMs: this.nowMs })
         end(task, { code: 143, signal: undefined, lastLine: '', atMs: this.wall() })
       },
       list: async () => [...node.running.values()].map(({ observed }) => observed),
