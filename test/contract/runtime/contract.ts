@@ -198,9 +198,10 @@ export function runtimeContract(name: string, make: () => Promise<RuntimeHarness
       const plan = harness.plan('one', { does: 'print', lines: ['a'] })
       await runtime.start(plan)
       const enough = new AbortController()
-      const cut = lines(runtime, plan.task, { follow: true, signal: enough.signal })
+      const heard: LogLine[] = []
+      const cut = lines(runtime, plan.task, { follow: true, signal: enough.signal }, heard)
       const whole = lines(runtime, plan.task, { follow: true })
-      await harness.until(async () => (await lines(runtime, plan.task, {})).length === 1, 'the line')
+      await harness.until(() => heard.length === 1, 'the line')
       enough.abort()
       expect(await cut).toMatchObject([{ text: 'a' }])
       await runtime.stop(plan.task, { signal: 'SIGTERM', graceMs: 5_000 })
@@ -209,9 +210,14 @@ export function runtimeContract(name: string, make: () => Promise<RuntimeHarness
   })
 }
 
-async function lines(runtime: Runtime, task: string, query: Partial<LogQuery>): Promise<readonly LogLine[]> {
+/** `found`: where they are as they come. */
+async function lines(
+  runtime: Runtime,
+  task: string,
+  query: Partial<LogQuery>,
+  found: LogLine[] = [],
+): Promise<readonly LogLine[]> {
   const signal = query.signal ?? new AbortController().signal
-  const found: LogLine[] = []
   const whole = { follow: false, tail: undefined, sinceMs: undefined, ...query, signal }
   for await (const line of runtime.logs(task, whole)) found.push(line)
   return found
