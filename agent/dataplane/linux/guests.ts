@@ -5,7 +5,7 @@
  * All else of it stays its engine's: other routes, rules, resolv.conf, connection tracking. What is made here goes with the cable, but for the table, which
  * is taken away by hand. Several networks share the table: the resolver of any of them answers for all (core/names/caller.ts).
  */
-import { readFileSync, statSync } from 'node:fs'
+import { closeSync, constants, fstatSync, openSync, readSync, statSync } from 'node:fs'
 import type { AttachRequest, JoinRequest } from '../../world.ts'
 import type { TaskLinks } from './devices.ts'
 import { guestDevice } from './names.ts'
@@ -130,13 +130,29 @@ export function serversOf({ pid, asks }: JoinRequest): readonly string[] {
   return asked.filter((server) => !isLoopback(server))
 }
 
-function nameservers(file: string): readonly string[] {
+/** Of IPv4. Exported for tests. */
+export function nameservers(file: string): readonly string[] {
   try {
-    const found = readFileSync(file, 'utf8').matchAll(/^[ \t]*nameserver[ \t]+(\S+)/gm)
+    const found = readPlain(file).matchAll(/^[ \t]*nameserver[ \t]+(\S+)/gm)
     return [...new Set([...found].map(([, server = '']) => server).filter(isIpv4))]
   } catch {
     // A container may have no such file, and asks nobody then.
     return []
+  }
+}
+
+/** 64 KB: a resolv.conf has a few lines. */
+const fileBytesMax = 64 * 1024
+
+/** What is in a container is its own: in the place of the file there may be a pipe that never ends, or a device. */
+function readPlain(file: string): string {
+  const opened = openSync(file, constants.O_RDONLY | constants.O_NONBLOCK)
+  try {
+    if (!fstatSync(opened).isFile()) return ''
+    const buffer = Buffer.alloc(fileBytesMax)
+    return buffer.toString('utf8', 0, readSync(opened, buffer))
+  } finally {
+    closeSync(opened)
   }
 }
 

@@ -1,11 +1,16 @@
 // What a container that is no task is given, and what of it stays its engine's.
-import { expect, test } from 'vitest'
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect, onTestFinished, test } from 'vitest'
 import type { TaskLinks } from '../../../agent/dataplane/linux/devices.ts'
 import {
   asRequest,
   type GuestWay,
   guestScript,
   isNamespaceOf,
+  nameservers,
   serversOf,
 } from '../../../agent/dataplane/linux/guests.ts'
 import { networkDevices, type Site } from '../../../agent/dataplane/linux/overlay-devices.ts'
@@ -79,4 +84,13 @@ test('a name of a namespace is known for that of a process', () => {
   expect(isNamespaceOf('/proc/self/ns/net', process.pid)).toBe(true)
   expect(isNamespaceOf('/proc/self/ns/mnt', process.pid)).toBe(false)
   expect(isNamespaceOf('/run/netns/none-such', process.pid)).toBe(false)
+})
+
+test('a container may have anything in the place of its resolv.conf, and holds up nobody with it', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'vine-guest-'))
+  onTestFinished(() => rmSync(folder, { recursive: true }))
+  const [file, pipe] = [join(folder, 'resolv.conf'), join(folder, 'pipe')]
+  writeFileSync(file, 'search x\nnameserver 192.0.2.1\nnameserver 192.0.2.1\nnameserver ::1\n')
+  execFileSync('mkfifo', [pipe])
+  expect([file, pipe, folder, '/dev/zero'].map(nameservers)).toEqual([['192.0.2.1'], [], [], []])
 })
