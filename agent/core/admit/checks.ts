@@ -5,6 +5,8 @@
  */
 import type { ServiceSpec } from '../../../protocol/spec.ts'
 import type { Fault } from '../../fault.ts'
+import { parseAddress } from '../addresses/ipv4.ts'
+import { parseAddress6 } from '../addresses/ipv6.ts'
 import { invalid } from './read.ts'
 
 /** A DNS label that may hold - and _ inside. swarmkit's own pattern backtracks without bound; this one means the same. */
@@ -47,7 +49,19 @@ export function checkContainer(spec: ServiceSpec): Fault | undefined {
   const signal = container.StopSignal
   if (signal !== undefined && !isSignal(signal))
     return invalid(`Invalid signal: ${signal.slice(0, 40)}`, 'Write a name or a number, such as SIGTERM, INT or 15')
-  return checkHealth(container.Healthcheck)
+  return checkHosts(container.Hosts ?? []) ?? checkHealth(container.Healthcheck)
+}
+
+/** Lines of a hosts file. An engine's `host-gateway` is no address here: what stands at a network's gateway answers tasks nothing. */
+function checkHosts(lines: readonly string[]): Fault | undefined {
+  const bad = lines.find((line) => {
+    const [address = '', ...names] = line.trim().split(/[ \t]+/)
+    const isAddress = parseAddress(address) !== undefined || parseAddress6(address) !== undefined
+    return !isAddress || names.length === 0 || names.some((name) => !/^[\w.-]{1,253}$/.test(name))
+  })
+  return bad === undefined
+    ? undefined
+    : invalid(`invalid host entry "${bad.slice(0, 80)}"`, 'Write an address and names: 192.0.2.7 db')
 }
 
 /** Linux signals by name; real-time ones and numbers are taken too. */

@@ -183,6 +183,8 @@ describe('creating a service', () => {
       /invalid memory value 5: Must be at least 4MiB/,
     ],
     ['a bad environment', spec('web', container({ Env: ['=x'] })), 400, /invalid environment variable: =x/],
+    ['a host without an address', spec('web', container({ Hosts: ['host-gateway me'] })), 400, /invalid host entry/],
+    ['a host with a line more', spec('web', container({ Hosts: ['192.0.2.1 a\n::1 b'] })), 400, /invalid host entry/],
     ['a bad signal', spec('web', container({ StopSignal: 'SIGFOO' })), 400, /Invalid signal: SIGFOO/],
     [
       'a bad health check',
