@@ -87,11 +87,11 @@ test('SCTP goes to a task on another node by a published port, and from task to 
   })
   // Not published, so that it has one address: the program answers from the first that it has, whichever it was asked at.
   await n1.ok(
-    `vine service create --quiet --name inner --network sctp --constraint node.hostname==n2 ${echo} &&
+    `vine service create --quiet --name plain --network sctp --constraint node.hostname==n2 ${echo} &&
      vine service create --quiet --name asks --network sctp --constraint node.hostname==n1 sh -c 'sleep 10000'`,
   )
   const { ok } = await taskOf(n1, 'asks')
-  const vip = (await ok('getent hosts inner')).split(' ')[0] ?? ''
+  const vip = (await ok('getent hosts plain')).split(' ')[0] ?? ''
   expect(await ok(conversation(`${vip} 7`))).toContain('hello')
 })
 
