@@ -102,7 +102,7 @@ class KernelWatch {
   /** Once it hears: a change that nobody hears would be waited for until the next one. */
   static async open(machine: Machine): Promise<KernelWatch> {
     const watch = new KernelWatch(machine)
-    const change = 'add table ip watch; add chain ip watch all; add rule ip watch all accept; delete table ip watch'
+    const change = 'add table ip heard; add chain ip heard here; add rule ip heard here accept; delete table ip heard'
     await until(
       async () => {
         await machine.ok(`nft '${change}'`)
