@@ -9,13 +9,14 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { expect, test } from 'vitest'
+import { fieldsOf } from '../contract/api/fields.ts'
 import { needs } from '../needs.ts'
 import { root } from '../tidy/source.ts'
 import { until } from '../until.ts'
 import { serves } from './containers.ts'
 import { startEngine } from './engines.ts'
 import { createLan, joinLine, type Machine } from './machines.ts'
-import { asSet, fieldsOf, type Instead, more, normal, type Step, steps, without } from './swarm-walk.ts'
+import { asSet, type Instead, more, normal, type Step, steps, without } from './swarm-walk.ts'
 
 const compose = `
 version: "3.8"

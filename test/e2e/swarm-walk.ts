@@ -101,8 +101,8 @@ export const steps: readonly Step[] = [
     as: 'set',
   },
   { words: 'node ps nope', as: 'text' },
-  { words: 'node inspect self', as: 'shape' },
   { words: 'node update --label-add rack=7 {node}', as: 'text' },
+  { words: 'node inspect self', as: 'shape' },
   { words: "node inspect {node} --format '{{json .Spec}}'", as: 'text' },
   { words: "node ls --filter node.label=rack=7 --format '{{.Hostname}}'", as: 'text' },
   { words: 'node rm nope', as: 'text' },
@@ -133,14 +133,12 @@ export const without: readonly (readonly [pattern: RegExp, reason: string])[] = 
   [/Spec\.(Raft|Dispatcher|CAConfig)\.|ManagerStatus\.Leader$/, 'there is no raft, dispatcher, authority or leader'],
   [/ContainerSpec\.Isolation$/, 'Windows alone has kinds of isolation'],
   [/TaskTemplate\.Runtime$|Spec\.Runtime$/, 'there is one kind of task, and its absence says so'],
-  [/^\[\]\.Version\.Index$/, 'a node that nobody has updated has version 0'],
   [/RollbackConfig/, 'options of a rollback have an issue of their own'],
   [/vxlanid_list|DriverState/, 'the VXLAN id of a network follows from its id and is no option'],
 ]
 
 /** Fields that later versions of Docker's API have, or that have a meaning here alone. */
 export const more: readonly (readonly [pattern: RegExp, reason: string])[] = [
-  [/^\[\]\.Version\.Index$/, 'as above'],
   [/^\[\]\.(EnableIPv4|Peers)$/, 'as later versions of Docker tell it'],
   [
     /Network\.Spec\.IPAMOptions\.Configs/,
@@ -171,14 +169,4 @@ export function normal(text: string): string {
 
 export function asSet(text: string): string {
   return [...new Set(text.split('\n'))].sort().join('\n')
-}
-
-/** Every field by where it stands, `[].Spec.Name`. */
-export function fieldsOf(value: unknown, at = ''): readonly string[] {
-  if (Array.isArray(value)) return value.flatMap((item) => fieldsOf(item, `${at}[]`))
-  if (typeof value !== 'object' || value === null) return []
-  return Object.entries(value).flatMap(([name, item]) => {
-    const here = at === '' ? name : `${at}.${name}`
-    return [here, ...fieldsOf(item, here)]
-  })
 }
