@@ -5,7 +5,8 @@
  */
 import type { NodeId } from '../../protocol/ids.ts'
 import type { GuestValue, TaskState, TaskValue } from '../../protocol/model.ts'
-import type { Member, View } from './view.ts'
+import { perRevision } from './per-revision.ts'
+import type { Member, Stamped, View } from './view.ts'
 
 const ended: ReadonlySet<TaskState> = new Set(['complete', 'shutdown', 'failed', 'rejected', 'remove', 'orphaned'])
 
@@ -25,6 +26,11 @@ export function isLiveTask(task: TaskValue, view: View): boolean {
   const member = view.members.get(task.node)
   return isUp(member) && member?.record.value.boot === task.boot
 }
+
+/** All records of tasks of this node, live and ended. */
+export const ownTasks = perRevision((view): readonly Stamped<TaskValue>[] =>
+  [...view.tasks.values()].filter(({ value }) => value.node === view.self),
+)
 
 /** Whether a container that is no task may be on its network now. */
 export function isLiveGuest(guest: GuestValue, view: View): guest is GuestValue & { readonly address: string } {

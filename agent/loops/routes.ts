@@ -4,7 +4,6 @@
  * One application at a time; changes that come meanwhile are in the next one. Whoever has to know that something is no longer routed
  * (drains) waits here. What could not be applied is kept for screens and told once as an event.
  */
-import type { NodeId } from '../../protocol/ids.ts'
 import type { Routes } from '../core/routes/types.ts'
 import type { View } from '../core/view.ts'
 import { reasonOf } from '../fault.ts'
@@ -17,7 +16,7 @@ export interface RoutesLoopParts {
   readonly log: Log
   readonly events: Events
   /** core/routes/routes.ts. */
-  readonly routes: (view: View, self: NodeId) => Routes
+  readonly routes: (view: View) => Routes
   /** What the data plane could not do changed: say so in the member record. */
   readonly onProblems: (problems: readonly ApplyProblem[]) => void
 }
@@ -65,7 +64,7 @@ export function createRoutesLoop(parts: RoutesLoopParts): RoutesLoop {
       const answers = undone
       const content = [...waiters].filter(({ isGone }) => isGone())
       try {
-        report(await parts.dataplane.apply(parts.routes(view, view.self)))
+        report(await parts.dataplane.apply(parts.routes(view)))
       } catch (thrown) {
         parts.log.error('the data plane did not take the routes', { reason: reasonOf(thrown) })
         clock.after(retryMs, wake)

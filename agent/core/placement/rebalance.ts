@@ -32,11 +32,12 @@ export function offers(view: View, placement: Placement, stays: Stays, nowMs: nu
     const [from] = [...counts.keys()].sort(
       (a, b) => count(counts, b) - count(counts, a) || count(load, b) - count(load, a) || compareText(a, b),
     )
+    if (from !== view.self) continue
     const [to] = stayed
       .filter((id) => id !== from && mayTake(view, wanted(asked), id))
       .sort((a, b) => count(counts, a) - count(counts, b) || count(load, a) - count(load, b) || compareText(a, b))
-    const task = from === view.self && to !== undefined ? taskToMove(view, plans) : undefined
-    if (task === undefined || from === undefined || to === undefined) continue
+    const task = to === undefined ? undefined : taskToMove(view, plans)
+    if (task === undefined || to === undefined) continue
     const ofService = count(counts, from) - count(counts, to)
     const ofAll = count(load, from) - count(load, to)
     if (ofService >= 2) found.push({ task, to })

@@ -4,41 +4,49 @@
  * An endpoint is in the table while its task is live and running and it does not drain; suspicion and health are marks on it, which
  * pick.ts weighs. A service in conflict is not published and not routed (design.md 6).
  */
-import type { NetworkId, NodeId, ServiceId, TaskId } from '../../../protocol/ids.ts'
+import type { NetworkId, ServiceId, TaskId } from '../../../protocol/ids.ts'
 import { type EndpointValue, ingressNetwork, type TaskValue } from '../../../protocol/model.ts'
 import { ipv6Maker } from '../addresses/dual.ts'
 import { conflicts } from '../conflicts.ts'
-import { isLiveGuest, isLiveTask } from '../live.ts'
+import { isLiveGuest, isLiveTask, ownTasks } from '../live.ts'
 import type { View } from '../view.ts'
 import { type Wanted, wanted } from '../wanted.ts'
 import { type Overlay, overlay } from './overlay.ts'
 import type { Backend, ForwardOptions, PublishedRoute, Routes, ServiceRoute, TaskRoute } from './types.ts'
 
-export function routes(view: View, self: NodeId = view.self): Routes {
+export function routes(view: View): Routes {
   const clashing = conflicts(view)
   const services = [...view.services.values()]
     .map(wanted)
     .filter((service) => !clashing.has(service.id))
     .sort((a, b) => (a.id < b.id ? -1 : 1))
-  const carried = overlay(view, self)
-  const known: Known = { view, self, services, ipv6Of: ipv6Makers(carried) }
-  const here = networksHere(known).filter((network) => !clashing.has(network))
+  const carried = overlay(view)
+  const known: Known = { view, services, ipv6Of: ipv6Makers(carried), servings: new Map() }
+  const here = networksHere(view).filter((network) => !clashing.has(network))
   return {
     revision: view.revision,
     published: published(known),
     services: here.flatMap((network) => servicesOn(network, known)),
-    tasks: here.flatMap((network) => tasksOn(network, known)),
+    tasks: here.flatMap((network) => servingOn(network, known).tasks),
     overlay: carried,
   }
 }
 
 interface Known {
   readonly view: View
-  readonly self: NodeId
   /** Those that may be routed, by id. */
   readonly services: readonly Wanted[]
   /** The IPv6 address that an IPv4 one of a network stands for, in the kernel of this node. */
   ipv6Of(network: NetworkId, address: string): string | undefined
+  /** What `servingOn` has found so far. */
+  readonly servings: Map<NetworkId, Serving>
+}
+
+/** What serves on a network. Read once for all its services: asked for each, a network of many is read as many times. */
+interface Serving {
+  /** By task. */
+  readonly tasks: readonly TaskRoute[]
+  readonly byService: ReadonlyMap<ServiceId, readonly Backend[]>
 }
 
 function ipv6Makers(carried: Overlay | undefined): Known['ipv6Of'] {
@@ -84,29 +92,27 @@ function servicesOn(network: NetworkId, known: Known): readonly ServiceRoute[] {
     })
 }
 
-function tasksOn(network: NetworkId, known: Known): readonly TaskRoute[] {
-  const result: TaskRoute[] = []
-  for (const [task, endpoint] of sorted(known.view.endpoints.get(network))) {
-    const backend = backendOf(task, { network, endpoint: endpoint.value }, known)
+function servingOn(network: NetworkId, known: Known): Serving {
+  const found = known.servings.get(network)
+  if (found !== undefined) return found
+  const tasks: TaskRoute[] = []
+  const byService = new Map<ServiceId, Backend[]>()
+  for (const [task, { value: endpoint }] of sorted(known.view.endpoints.get(network))) {
+    const backend = backendOf(task, { network, endpoint }, known)
     if (backend === undefined) continue
-    result.push({ network, task, service: endpoint.value.service, address: endpoint.value.address, backend })
+    const { service, address } = endpoint
+    tasks.push({ network, task, service, address, backend })
+    const siblings = byService.get(service)
+    if (siblings === undefined) byService.set(service, [backend])
+    else siblings.push(backend)
   }
-  return result
+  const serving = { tasks, byService }
+  known.servings.set(network, serving)
+  return serving
 }
 
 function backendsOf(service: ServiceId, network: NetworkId, known: Known): readonly Backend[] {
-  const endpoints = known.view.endpoints.get(network)
-  const tasks = known.view.tasksByService.get(service)
-  if (endpoints === undefined || tasks === undefined) return []
-  const result: Backend[] = []
-  // Most records of a service are history, without an endpoint: leave them out before sorting.
-  const served = [...tasks].filter((task) => endpoints.has(task))
-  for (const task of served.sort()) {
-    const endpoint = endpoints.get(task)?.value
-    const backend = endpoint?.service === service ? backendOf(task, { network, endpoint }, known) : undefined
-    if (backend !== undefined) result.push(backend)
-  }
-  return result
+  return servingOn(network, known).byService.get(service) ?? []
 }
 
 interface Served {
@@ -115,10 +121,10 @@ interface Served {
 }
 
 function backendOf(task: TaskId, { network, endpoint }: Served, known: Known): Backend | undefined {
-  const { view, self } = known
+  const { view } = known
   const record = view.tasks.get(task)?.value
   if (record === undefined || !serves(record, endpoint, view)) return undefined
-  const local = endpoint.node === self
+  const local = endpoint.node === view.self
   const member = view.members.get(endpoint.node)
   const host6 = endpoint.ipv6 === true ? known.ipv6Of(network, endpoint.address) : undefined
   return {
@@ -135,7 +141,8 @@ function backendOf(task: TaskId, { network, endpoint }: Served, known: Known): B
 
 function serves(task: TaskValue, endpoint: EndpointValue, view: View): boolean {
   if (endpoint.draining || task.stopping === true || task.state !== 'running') return false
-  return task.node === endpoint.node && task.boot === endpoint.boot && isLiveTask(task, view)
+  const isItsOwn = task.service === endpoint.service && task.node === endpoint.node && task.boot === endpoint.boot
+  return isItsOwn && isLiveTask(task, view)
 }
 
 function options(service: Wanted): ForwardOptions {
@@ -154,14 +161,14 @@ function portsOf(service: Wanted, backends: readonly Backend[]): ServiceRoute['p
 }
 
 /** Networks on which this node runs a task or has a guest, sorted. */
-function networksHere({ view, self }: Known): readonly NetworkId[] {
+function networksHere(view: View): readonly NetworkId[] {
   const networks = new Set<NetworkId>()
-  for (const { value: task } of view.tasks.values()) {
-    if (task.node !== self || !isLiveTask(task, view)) continue
+  for (const { value: task } of ownTasks(view)) {
+    if (!isLiveTask(task, view)) continue
     for (const { network } of task.addresses) if (network !== ingressNetwork) networks.add(network)
   }
   for (const { value: guest } of view.guests.values())
-    if (guest.node === self && isLiveGuest(guest, view)) networks.add(guest.network)
+    if (guest.node === view.self && isLiveGuest(guest, view)) networks.add(guest.network)
   return [...networks].sort()
 }
 

@@ -1,5 +1,5 @@
 /**
- * The whole forwarding table that a node should have: what `routes(view, self)` computes and a data plane makes so (design.md 8).
+ * The whole forwarding table that a node should have: what `routes(view)` computes and a data plane makes so (design.md 8).
  *
  * Plain data, sorted, equal views give equal tables. A data plane compares it with what it has and applies the difference.
  */
