@@ -5,9 +5,12 @@ import type { TaskId } from '../../../protocol/ids.ts'
 import type { Clock } from '../../world.ts'
 import { listOurs, remove } from './containers.ts'
 import type { Known } from './tasks.ts'
+import { createTurns } from './turns.ts'
 
 /** 5 s: what could not be removed is tried again. */
 const againMs = 5_000
+/** 4 at once: Docker 20.10 has locked itself up over 25 sandboxes that were removed together (issue 4, 500 containers). */
+const atOnce = 4
 
 export interface Removals {
   /** The sandbox of a task that ended; the task's own container stays for its logs. */
@@ -26,6 +29,7 @@ export function createRemovals(known: Known, clock: Clock, compare: () => Promis
   const doomed = new Set<TaskId>()
   /** Under way: an agent that ends waits for them. */
   const pending = new Map<TaskId, Promise<void>>()
+  const inTurn = createTurns(atOnce)
   let isAgain = false
   let isClosed = false
 
@@ -43,7 +47,7 @@ export function createRemovals(known: Known, clock: Clock, compare: () => Promis
     if (sandbox === undefined) return
     known.sandboxes.delete(task)
     // What is left of it is found by `compare`, as it is no known task's.
-    const dropping = remove(known.engine, sandbox)
+    const dropping = inTurn(() => remove(known.engine, sandbox))
       .catch(again)
       .finally(() => pending.delete(task))
     pending.set(task, dropping)
@@ -56,7 +60,7 @@ export function createRemovals(known: Known, clock: Clock, compare: () => Promis
     // Docker refuses to remove what it is removing, before it is gone.
     await pending.get(task)
     try {
-      for (const { Id } of await listOurs(known.engine, known.node, task)) await remove(known.engine, Id)
+      for (const { Id } of await listOurs(known.engine, known.node, task)) await inTurn(() => remove(known.engine, Id))
       doomed.delete(task)
     } catch (thrown) {
       again()
