@@ -16,7 +16,8 @@ import { needs } from '../needs.ts'
 import { root } from '../tidy/source.ts'
 import { agent } from './agent.ts'
 import { dns } from './dns.ts'
-import { dockerKill } from './docker.ts'
+import { dockerKill } from './docker-kill.ts'
+import { dockerTask } from './docker-task.ts'
 import type { Figure, Row, Run } from './figure.ts'
 import { gossip } from './gossip.ts'
 import { idle } from './idle.ts'
@@ -46,6 +47,7 @@ const figures: readonly Figure[] = [
   tcp,
   udp,
   ...linux,
+  dockerTask,
   dockerKill,
 ]
 /** No figure takes half as long; one that hangs must not keep the others from being measured. */

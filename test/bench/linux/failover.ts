@@ -8,11 +8,11 @@ import { runningTasks } from '../../e2e/clients.ts'
 import type { Machine } from '../../e2e/machines.ts'
 import { until } from '../../until.ts'
 import { atMost, type Figure, told } from '../figure.ts'
+import { KernelWatch } from './kernel-watch.ts'
 import { agentFlags, inLab, startAgents } from './lab.ts'
 
 const count = 5
 const losses = 20
-const chain = 'p_tcp_8000'
 
 interface Loss {
   readonly lost: string
@@ -81,53 +81,4 @@ async function measureLoss({ victim, survivors, watches, lose }: Planned): Promi
   for (const [name, out] of watched) outMs[name] = (await out) - atMs
   await losing
   return { lost: victim.name, outMs }
-}
-
-/** What a kernel's chain of the published port leads to, by the changes that nft tells of. */
-class KernelWatch {
-  private readonly machine: Machine
-  private readonly waiting = new Set<(rule: string, atMs: number) => void>()
-  private hears = false
-
-  private constructor(machine: Machine) {
-    this.machine = machine
-    machine.begin('stdbuf -oL nft monitor rules', (line) => {
-      const atMs = performance.now()
-      this.hears = true
-      if (!line.startsWith(`add rule inet grapevine ${chain} `)) return
-      for (const heard of this.waiting) heard(line, atMs)
-    })
-  }
-
-  /** Once it hears: a change that nobody hears would be waited for until the next one. */
-  static async open(machine: Machine): Promise<KernelWatch> {
-    const watch = new KernelWatch(machine)
-    const change = 'add table ip heard; add chain ip heard here; add rule ip heard here accept; delete table ip heard'
-    await until(
-      async () => {
-        await machine.ok(`nft '${change}'`)
-        return watch.hears
-      },
-      { deadlineMs: 20_000, everyMs: 50, what: `nft monitor to hear changes on ${machine.name}` },
-    )
-    return watch
-  }
-
-  /** Endpoints in the kernel now. */
-  async size(): Promise<number> {
-    const { out } = await this.machine.run(`nft list chain inet grapevine ${chain}`)
-    return new Set(out.match(/\b10\.255\.\d+\.\d+\b/g)).size
-  }
-
-  /** When the chain first leads somewhere, and to none of these addresses. */
-  without(addresses: readonly string[]): Promise<number> {
-    return new Promise((resolve) => {
-      const heard = (rule: string, atMs: number) => {
-        if (addresses.some((address) => new RegExp(`\\b${address.replaceAll('.', '\\.')}\\b`).test(rule))) return
-        this.waiting.delete(heard)
-        resolve(atMs)
-      }
-      this.waiting.add(heard)
-    })
-  }
 }
