@@ -318,7 +318,8 @@ async function hold(words: readonly string[]): Promise<Held> {
   }
   child.stdin.on('error', () => {})
   await until(() => said.startsWith('up') || Promise.reject(new Error(said)), {
-    deadlineMs: 10_000,
+    // The kernel makes no network namespace while it takes down others, which took more than 10 s once.
+    deadlineMs: 30_000,
     what: 'a machine to be on',
   })
   return { child, pid: innermost(child.pid ?? 0) }
