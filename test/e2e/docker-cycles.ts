@@ -161,8 +161,7 @@ async function keptBy({ n1, engine: { docker } }: Site): Promise<Traces> {
   }
 }
 
-/** Of each task: from the call that makes its sandbox to the start of its container, by the engine's clock. */
-/** By task. */
+/** Ms from the call that makes a task's sandbox to the start of its container, by the engine's clock; by task. */
 async function engineTimes({ docker }: TestEngine, since: string): Promise<ReadonlyMap<string, number>> {
   const filters = { type: ['container'], event: ['create', 'start'], label: ['grapevine.task'] }
   const stream = await docker.getEvents({ since, until: now(), filters } as never)

@@ -318,7 +318,7 @@ async function hold(words: readonly string[]): Promise<Held> {
   }
   child.stdin.on('error', () => {})
   await until(() => said.startsWith('up') || Promise.reject(new Error(said)), {
-    // The kernel makes no network namespace while it takes down others, which took more than 10 s once.
+    // Once 10 s were not enough, beside the other lane on two cores.
     deadlineMs: 30_000,
     what: 'a machine to be on',
   })
