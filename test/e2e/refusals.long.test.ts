@@ -27,20 +27,44 @@ test('a wrong order is refused with a sentence, and nothing of it stays', async 
   await runs(agents, 'web', 1)
   const create = (...words: readonly string[]) => ['service', 'create', '--detach', ...words, 'sleep', '1000']
   const cases: readonly (readonly [readonly string[], number, RegExp])[] = [
-    [create('--name', 'web'), 1, /name|web/],
-    [create('--name', 'x', '--publish', '8080:80'), 1, /port 8080 .*web/],
-    [create('--name', 'x', '--publish', '99999:80'), 125, /99999|port/],
-    [create('--name', 'x', '--network', 'nowhere'), 1, /network nowhere not found|nowhere/],
-    [create('--name', 'x', '--constraint', 'node.labels.a'), 1, /constraint|node\.labels\.a/],
-    [create('--name', 'x y'), 1, /name/],
-    [create('--name', 'x', '--secret', 's'), 125, /secret/],
-    [['service', 'scale', '--detach', 'web=-1'], 125, /-1|replicas|scale/],
-    [['service', 'rm', 'nothing'], 1, /no such service: nothing|nothing/],
-    [['network', 'create', '--subnet', '10.50.0.0/16', 'other'], 1, /overlap|10\.50/],
-    [['network', 'create', '--subnet', 'abc', 'other'], 1, /abc|subnet/],
-    [['network', 'rm', 'nothing'], 1, /nothing/],
-    [['node', 'update', '--availability', 'gone', 'n1'], 125, /gone|availability/],
-    [['service', 'create', '--detach', '--no-such-flag', 'sleep'], 125, /no-such-flag/],
+    [create('--name', 'web'), 1, /^name conflicts with an existing object: service web already exists\n/],
+    [
+      create('--name', 'x', '--publish', '8080:80'),
+      1,
+      /^port 8080 is already in use by service "web" as an ingress port\n/,
+    ],
+    [create('--name', 'x', '--publish', '99999:80'), 125, /"99999"\nPorts are numbers from 1 to 65535$/m],
+    [
+      create('--name', 'x', '--network', 'nowhere'),
+      1,
+      /^network nowhere not found\nCreate it with: vine network create$/m,
+    ],
+    [
+      create('--name', 'x', '--constraint', 'node.labels.a'),
+      1,
+      /^constraint expected one operator from ==, !=: "node\.labels\.a"\n/,
+    ],
+    [create('--name', 'x y'), 1, /^name must be valid as a DNS name component, "x y" is not$/m],
+    [create('--name', 'x', '--secret', 's'), 125, /^--secret is not supported: /],
+    [['service', 'scale', '--detach', 'web=-1'], 125, /^invalid scale "web=-1"\nWrite it as SERVICE=REPLICAS/],
+    [['service', 'rm', 'nothing'], 1, /^no such service: nothing\n/],
+    [
+      ['network', 'create', '--subnet', '10.50.0.0/16', 'other'],
+      1,
+      /Pool overlaps with other one on this address space\nNetwork "app" has part of it$/m,
+    ],
+    [['network', 'create', '--subnet', 'abc', 'other'], 1, /^invalid subnet abc: /],
+    [['network', 'rm', 'nothing'], 1, /^network nothing not found\n/],
+    [
+      ['node', 'update', '--availability', 'gone', 'n1'],
+      125,
+      /^invalid value "gone" for --availability\nIt is active, pause or drain$/m,
+    ],
+    [
+      ['service', 'create', '--detach', '--no-such-flag', 'sleep'],
+      125,
+      /^unknown flag '--no-such-flag'\nSee 'vine service create --help'$/m,
+    ],
   ]
   for (const [words, code, sentence] of cases) {
     const ran = await n2.vine(...words)
