@@ -135,8 +135,8 @@ export interface Mesh {
   /** The node was removed: all its connections are closed. */
   closeNode(node: NodeId): void
   /**
-   * Of these nodes those that no connection leads to, and none could be opened to when last tried. Tries again; waits for first tries,
-   * at most so long.
+   * Of these nodes those that answer on no connection: none could be opened when last tried, or those that are there have been silent for 3 s.
+   * Asks and tries again, and waits for that at most so long.
    */
   unreached(nodes: readonly NodeId[], withinMs: number): Promise<readonly NodeId[]>
   counters(): MeshCounters

@@ -35,6 +35,8 @@ export class Link {
   private readonly options: LinkOptions
   private readonly socket: TLSSocket
   private readonly spare: Buffer[] = []
+  /** Who waits for an answer. */
+  private readonly asking: (() => void)[] = []
   private scheduled = false
   private lost = false
 
@@ -52,6 +54,7 @@ export class Link {
       onOpen: (flow, header) => options.onOpen(flow, header, this),
       onPong: () => {
         this.pingedMs = undefined
+        this.wake()
       },
     })
     this.socket.setNoDelay(true)
@@ -63,6 +66,19 @@ export class Link {
     this.socket.on('close', () => this.close(undefined))
   }
 
+  /** Sends a ping unless one is under way. */
+  ping(): void {
+    if (this.pingedMs !== undefined) return
+    this.pingedMs = this.options.now()
+    this.mux.ping()
+  }
+
+  /** Resolves when the other end has answered a ping, or the connection is over. */
+  ask(): Promise<void> {
+    this.ping()
+    return new Promise((resolve) => this.asking.push(resolve))
+  }
+
   /** Ends the connection and every flow on it. */
   close(violation: string | undefined, reason: ResetReason = 'link-lost'): void {
     if (this.lost) return
@@ -70,6 +86,7 @@ export class Link {
     this.socket.destroy()
     this.options.onLost(this, violation)
     this.mux.lose(reason)
+    this.wake()
   }
 
   /** Sends what has gathered, then ends the connection in good order. */
@@ -80,6 +97,10 @@ export class Link {
 
   get congested(): boolean {
     return this.mux.blocked
+  }
+
+  private wake(): void {
+    for (const wake of this.asking.splice(0)) wake()
   }
 
   private receive(chunk: Buffer): void {

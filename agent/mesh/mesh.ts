@@ -6,25 +6,17 @@
  */
 
 import { constants } from 'node:crypto'
-import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import {
-  createSecureContext,
-  createServer,
-  type SecureContext,
-  type Server,
-  type TLSSocket,
-  type TlsOptions,
-} from 'node:tls'
+import { createSecureContext, type SecureContext, type TLSSocket, type TlsOptions } from 'node:tls'
 import type { Flow, FlowHandler, ResetReason } from '../../protocol/flow.ts'
 import { decodeTarget, encodeTarget, type FlowTarget } from '../../protocol/flow-open.ts'
 import type { NodeId } from '../../protocol/ids.ts'
-import { bindReason, fault } from '../fault.ts'
 import type { Identity } from '../trust/identity.ts'
 import type { Cancel, Clock, Log, Mesh, MeshCounters, MeshOpening } from '../world.ts'
 import { selfSigned } from './certificate.ts'
 import { alpn, dial, peerOf } from './dial.ts'
 import { Link } from './link.ts'
+import { type Listener, listenAt } from './listen.ts'
 import { FlowStream } from './stream.ts'
 
 /** design.md 2: up to 4 connections to a node; a further one is opened when all are full. */
@@ -33,14 +25,13 @@ const linksMax = 4
 /** Both ends may dial at once, each its share. */
 const linksAcceptedMax = 2 * linksMax
 
-/** 5 s for a handshake, which takes two round trips and 2 ms of CPU at each end. */
-const handshakeMs = 5_000
-
 /** A link that is silent for 2 s while flows wait for it is asked whether it lives… */
 const silenceMs = 2_000
 /** …and given up 5 s later: longer than a stalled machine takes to come back (the issue's figure is 1 s). */
 const pongMs = 5_000
 const watchMs = 1_000
+/** 3 s without an answer to a ping: somebody who asks whether a node is reached is told no. Longer than a stalled machine takes, too. */
+const deafMs = 3_000
 
 /** 2: some 8 s, in which a node that is down would have been found dead. */
 const toldFailures = 2
@@ -90,11 +81,9 @@ class TlsMesh implements Mesh {
   private readonly options: MeshOptions
   private readonly secure: TlsOptions
   private readonly context: SecureContext
-  private readonly servers: Server[] = []
+  private readonly listeners: Listener[] = []
   private readonly links = new Map<NodeId, Link[]>()
   private readonly dialling = new Map<NodeId, Dialling>()
-  /** Ends of time limits, by where the handshake comes from. */
-  private readonly handshakes = new Map<string, Cancel>()
   /** Dials that failed in a row. */
   private readonly failures = new Map<NodeId, number>()
   private takeFlow: Parameters<Mesh['onFlow']>[0] = () => 'unknown-target'
@@ -121,30 +110,13 @@ class TlsMesh implements Mesh {
   }
 
   async listen(): Promise<void> {
-    for (const { host, port } of this.options.listen) {
-      const server = createServer({
-        ...this.secure,
-        requestCert: true,
-        rejectUnauthorized: false,
-        ALPNProtocols: [alpn],
-      })
-      server.on('connection', (socket) => this.limitHandshake(socket))
-      server.on('secureConnection', (socket) => {
-        this.handshakes.get(placeOf(socket))?.()
-        this.take(socket)
-      })
-      server.on('tlsClientError', (_error, socket) => {
-        this.count.strangers++
-        socket.destroy()
-      })
-      await new Promise<void>((resolve, reject) => {
-        server.once('error', (error: NodeJS.ErrnoException) => reject(listenFault(host, port, error)))
-        server.listen({ host, port, backlog: 511 }, resolve)
-      })
-      server.on('error', (error) => this.options.log.warn('The mesh listener had an error', { error: error.message }))
-      this.servers.push(server)
-      const bound = server.address()
-      if (bound !== null && typeof bound === 'object') this.listening.push({ host, port: bound.port })
+    const { listen, clock, log } = this.options
+    for (const place of listen) {
+      const taken = (socket: TLSSocket) => this.take(socket)
+      const refused = () => void this.count.strangers++
+      const listener = await listenAt(place, { secure: this.secure, clock, log, taken, refused })
+      this.listeners.push(listener)
+      this.listening.push({ host: place.host, port: listener.port })
     }
   }
 
@@ -191,16 +163,13 @@ class TlsMesh implements Mesh {
   }
 
   async unreached(nodes: readonly NodeId[], withinMs: number): Promise<readonly NodeId[]> {
-    const apart = nodes.filter((node) => !this.links.has(node))
-    for (const node of apart) this.dial(node)
-    const first = apart.filter((node) => !this.failures.has(node)).map((node) => this.dialling.get(node)?.settled)
     let cancel: Cancel = () => {}
     const late = new Promise<void>((resolve) => {
       cancel = this.options.clock.after(withinMs, resolve)
     })
-    await Promise.race([Promise.all(first), late])
+    await Promise.race([Promise.all(nodes.map((node) => this.ask(node))), late])
     cancel()
-    return apart.filter((node) => !this.links.has(node) && this.failures.has(node))
+    return nodes.filter((node) => this.isOutOfReach(node))
   }
 
   counters(): MeshCounters {
@@ -213,7 +182,22 @@ class TlsMesh implements Mesh {
     this.closed = true
     this.cancelWatch()
     for (const node of [...this.links.keys(), ...this.dialling.keys()]) this.drop(node, 'link-lost')
-    await Promise.all(this.servers.map((server) => new Promise((resolve) => server.close(resolve))))
+    await Promise.all(this.listeners.map((listener) => listener.close()))
+  }
+
+  /** Resolves when one of its connections has answered, or none is there and a dial has ended. */
+  private async ask(node: NodeId): Promise<void> {
+    const links = this.links.get(node) ?? []
+    if (links.length > 0) await Promise.race(links.map((link) => link.ask()))
+    if (this.links.has(node)) return
+    this.dial(node)
+    await this.dialling.get(node)?.settled
+  }
+
+  private isOutOfReach(node: NodeId): boolean {
+    const links = this.links.get(node)
+    if (links === undefined) return this.failures.has(node)
+    return links.every(({ pingedMs }) => pingedMs !== undefined && this.options.clock.now() - pingedMs >= deafMs)
   }
 
   /** The least loaded connection to a node; asks for another when all are full. */
@@ -274,17 +258,6 @@ class TlsMesh implements Mesh {
     if (count === toldFailures) {
       this.options.log.warn('No mesh connection to a node can be opened: its tasks are out of reach', { node, reason })
     } else this.options.log.debug('A mesh connection failed', { node, reason })
-  }
-
-  /** Node's own limit begins anew with each byte, and leaves the connection open. */
-  private limitHandshake(socket: Socket): void {
-    const place = placeOf(socket)
-    const cancel = this.options.clock.after(handshakeMs, () => socket.destroy())
-    this.handshakes.set(place, cancel)
-    socket.once('close', () => {
-      cancel()
-      this.handshakes.delete(place)
-    })
   }
 
   private take(socket: TLSSocket): void {
@@ -364,17 +337,12 @@ class TlsMesh implements Mesh {
     if (link.pingedMs !== undefined && link.heardMs >= link.pingedMs) link.pingedMs = undefined
     if (link.pingedMs === undefined) {
       if (now - link.heardMs <= silenceMs || !hasWaiting(link)) return
-      link.pingedMs = now
-      link.mux.ping()
+      link.ping()
     } else if (now - link.pingedMs > pongMs) {
       this.options.log.warn('A mesh connection went silent and was given up', { node: link.node })
       link.close(undefined)
     }
   }
-}
-
-function placeOf({ remoteAddress, remotePort }: Socket): string {
-  return `${remoteAddress} ${remotePort}`
 }
 
 function hasWaiting(link: Link): boolean {
@@ -386,13 +354,4 @@ function fail(waiting: Waiting, reason: ResetReason): void {
   if (waiting.cancelled) return
   waiting.cancelled = true
   waiting.handler.onReset(reason)
-}
-
-function listenFault(host: string, port: number, error: Error): Error {
-  return fault(
-    'port-taken',
-    `Cannot listen on ${host}:${port}, where the mesh's TLS goes (the port after that of --listen): ${bindReason(error.message)}`,
-    'Choose another port or address with --listen, or stop what uses it',
-    error,
-  )
 }

@@ -65,10 +65,13 @@ export async function answers(
 }
 
 export async function nothingIsLeft(machine: Machine, engine: TestEngine, deadlineMs = 20_000): Promise<void> {
-  await until(async () => (await engine.containers()).length === 0 && (await machine.ok('ip netns')) === '', {
-    deadlineMs,
-    what: `no container and no namespace to be left on ${machine.name}`,
-  })
+  await until(
+    async () => {
+      const left = [...(await engine.containers()), await machine.ok('ip netns')].filter((name) => name !== '')
+      return left.length === 0 || Promise.reject(new Error(`${left.join(' ')} left`))
+    },
+    { deadlineMs, what: `no container and no namespace to be left on ${machine.name}` },
+  )
 }
 
 export function webSpec(container: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {

@@ -135,7 +135,8 @@ export async function createFirewall({ clock, log, onRestored }: FirewallOptions
   async function sweep(wanted: FirewallInput): Promise<void> {
     sweepAtMs = clock.now() + sweepMs
     try {
-      await routeReplies(wanted)
+      // Not before they have been routed once: their bridge is made beside us.
+      if (routedFor !== '') await routeReplies(wanted)
       const forgotten = await forgetOutdated(currentBackends(wanted.routes, wanted.addresses))
       counters = { ...counters, udpForgotten: counters.udpForgotten + forgotten }
       const now = populationOf(wanted.routes, wanted.local)

@@ -7,6 +7,7 @@ import { createClock } from '../../../agent/real.ts'
 import { createIdentity, type Identity } from '../../../agent/trust/identity.ts'
 import { until } from '../../until.ts'
 import { Hearing, meshes, type Pair, type PairOptions, target } from './agents.ts'
+import { createRelay } from './relay.ts'
 
 let pair: Pair
 
@@ -230,6 +231,35 @@ test('a node whose port is closed is out of reach at the first look, and one tha
   await pair.b.close()
   await until(() => pair.a.counters().links === 0, soon)
   expect(await pair.a.unreached(both, 5_000)).toEqual(both)
+})
+
+test('a node that can be reached again is not out of reach at the next look', async () => {
+  const relay = createRelay(() => pair.b)
+  await begin({ portB: await relay.listen() })
+  const node = [pair.idB.nodeId]
+  await relay.close()
+  expect(await pair.a.unreached(node, 5_000)).toEqual(node)
+  await relay.listen()
+  try {
+    expect(await pair.a.unreached(node, 5_000)).toEqual([])
+  } finally {
+    await relay.close()
+  }
+})
+
+test('a node whose connection has gone silent is out of reach, also where no flow waits for it', async () => {
+  const relay = createRelay(() => pair.b)
+  await begin({ portB: await relay.listen() })
+  const node = [pair.idB.nodeId]
+  try {
+    expect(await pair.a.unreached(node, 5_000)).toEqual([])
+    relay.silence()
+    // Nobody is accused of a moment's silence.
+    expect(await pair.a.unreached(node, 10)).toEqual([])
+    expect(await pair.a.unreached(node, 4_000)).toEqual(node)
+  } finally {
+    await relay.close()
+  }
 })
 
 test('a node that says nothing is out of reach once a try has failed, and no look waits longer than it is given', async () => {
