@@ -27,6 +27,7 @@ import type { Firewall, FirewallInput } from './firewall.ts'
 import { asRequest, type GuestWay, isNamespaceOf, leadAway, leadQuestions, serversOf } from './guests.ts'
 import { removeResolvFile, writeResolvFile } from './resolv-file.ts'
 import { ResolverPorts } from './resolver-ports.ts'
+import { sharingRuns } from './sharing-runs.ts'
 
 export interface LinuxOptions {
   readonly self: NodeId
@@ -96,11 +97,12 @@ class Linux implements LinuxDataplane {
   /** Of the last look. */
   private harm = ''
   private isHarmed = false
+  /** Something could not be removed: the next `apply` finds it (`sweep`). */
+  private isLeft = false
   private appliedAtMs = 0
   private cancelLook: Cancel
   private routes: Routes | undefined
-  private running: Promise<void> | undefined
-  private next: Promise<void> | undefined
+  private readonly program = sharingRuns(() => this.programNow())
 
   constructor(options: LinuxOptions) {
     this.options = options
@@ -168,8 +170,15 @@ class Linux implements LinuxDataplane {
     const local = this.locals.get(task)
     const links = local?.links.links ?? []
     try {
-      if (local !== undefined) await leadAway(local, [...this.locals.values()])
+      if (local !== undefined) {
+        await leadAway(local, [...this.locals.values()])
+        // From now on it is not mended any more: that would make it again.
+        local.netns = ''
+      }
       await this.remove(task)
+    } catch (thrown) {
+      this.isLeft = true
+      throw thrown
     } finally {
       // Only now, so that what is forgotten of it (departed.ts) is forgotten when it can say nothing more.
       this.locals.delete(task)
@@ -245,7 +254,7 @@ class Linux implements LinuxDataplane {
   async close(): Promise<void> {
     const { firewall, forwarding, devices, clear } = this.options
     this.cancelLook()
-    await this.running?.catch(() => {})
+    await this.program.ended()
     devices.close()
     await firewall.close()
     await forwarding.close()
@@ -261,7 +270,7 @@ class Linux implements LinuxDataplane {
     this.harm = found
     this.isHarmed ||= found !== ''
     const waitedMs = clock.now() - this.appliedAtMs
-    const isDue = this.routes !== undefined && waitedMs > (found === '' ? trustMs : againMs)
+    const isDue = this.routes !== undefined && waitedMs > (found === '' && !this.isLeft ? trustMs : againMs)
     if (isNew || isDue) for (const listener of this.listenersOfHarm) listener()
     this.cancelLook = clock.after(lookMs, () => void this.look())
   }
@@ -272,7 +281,8 @@ class Linux implements LinuxDataplane {
     this.isHarmed = false
     const { devices, firewall } = this.options
     firewall.lookSoon()
-    for (const [task, { links, netns, request, way }] of [...this.locals]) {
+    for (const [task, local] of [...this.locals]) {
+      const { links, netns, request, way } = local
       if (netns === '') continue
       const name = netns.slice(netns.lastIndexOf('/') + 1)
       const why = existsSync(netns)
@@ -303,9 +313,9 @@ class Linux implements LinuxDataplane {
   private async sweep({ places }: Overlay): Promise<void> {
     const { devices, self } = this.options
     const strays = devices.known().filter((task) => !this.locals.has(task))
-    if (strays.length === 0) return
     const live = new Set(places.filter(({ node }) => node === self).map(({ task }) => task))
     for (const task of strays) if (!live.has(task)) await this.remove(task)
+    this.isLeft = false
   }
 
   private overlayOf(request: AttachRequest): Overlay {
@@ -330,23 +340,7 @@ class Linux implements LinuxDataplane {
     return netns
   }
 
-  /** The table as routes and tasks are now; calls that come while one is under way share the next. */
-  private program(): Promise<void> {
-    if (this.running === undefined) {
-      this.running = this.programNow().finally(() => {
-        this.running = undefined
-      })
-      return this.running
-    }
-    this.next ??= this.running
-      .catch(() => {})
-      .then(() => {
-        this.next = undefined
-        return this.program()
-      })
-    return this.next
-  }
-
+  /** The table as routes and tasks are now. */
   private async programNow(): Promise<void> {
     const { self, addresses, encrypted, firewall } = this.options
     const { routes } = this

@@ -3,6 +3,7 @@
  *
  * Containers of this node are found by their labels alone (labels.ts); one without them is never looked at.
  */
+import type { ContainerInfo } from 'dockerode'
 import { inspect, listOurs, remove } from './containers.ts'
 import { label, readLabels } from './labels.ts'
 import { lastWords } from './logs.ts'
@@ -33,13 +34,15 @@ export interface Differences {
   lost(entry: Entry): void
 }
 
-/** After a time without events. What belongs to no known task is removed. */
+/** What no event told. What belongs to no known task is removed. */
 export async function compare(known: Known, { ended, lost }: Differences): Promise<void> {
   const { engine, node, entries, sandboxes, starting } = known
+  // Those of before the list: it says nothing of what started since.
+  const before = [...entries.values()].filter(({ isStarted }) => isStarted)
   const there = await listOurs(engine, node)
-  const running = new Set(there.filter(({ State }) => State === 'running').map(({ Id }) => Id))
-  for (const entry of entries.values()) {
-    if (!entry.isStarted || entry.exit !== undefined) continue
+  const running = new Set(there.filter(runs).map(({ Id }) => Id))
+  for (const entry of before) {
+    if (entry.exit !== undefined) continue
     if (!running.has(entry.container)) await ended(entry)
     else if (!running.has(sandboxes.get(entry.task) ?? '')) lost(entry)
   }
@@ -49,4 +52,9 @@ export async function compare(known: Known, { ended, lost }: Differences): Promi
     const isBegun = entries.get(Labels[label.task] ?? '')?.isStarted === false || starting.has(Labels[label.task] ?? '')
     if (!ours.has(Id) && !isBegun) await remove(engine, Id)
   }
+}
+
+/** Somebody may have paused it. */
+function runs({ State }: ContainerInfo): boolean {
+  return State === 'running' || State === 'paused'
 }

@@ -2,7 +2,8 @@
  * Removes containers of ours, and what could not be removed again and again until it is gone.
  */
 import type { TaskId } from '../../../protocol/ids.ts'
-import type { Clock } from '../../world.ts'
+import { reasonOf } from '../../fault.ts'
+import type { Clock, Log } from '../../world.ts'
 import { listOurs, remove } from './containers.ts'
 import type { Known } from './tasks.ts'
 import { createTurns } from './turns.ts'
@@ -23,19 +24,29 @@ export interface Removals {
   close(): Promise<void>
 }
 
+export interface RemovalsOptions {
+  readonly clock: Clock
+  readonly log: Log
+}
+
 /** `compare`: removes what is left of nobody (adoption.ts). */
-export function createRemovals(known: Known, clock: Clock, compare: () => Promise<void>): Removals {
+export function createRemovals(known: Known, { clock, log }: RemovalsOptions, compare: () => Promise<void>): Removals {
   /** To be removed once the engine lets us. */
   const doomed = new Set<TaskId>()
   /** Under way: an agent that ends waits for them. */
   const pending = new Map<TaskId, Promise<void>>()
   const inTurn = createTurns(atOnce)
   let isAgain = false
+  /** The last reason, which is told once. */
+  let told = ''
   let isClosed = false
 
-  function again(): void {
+  function again(thrown: unknown): void {
     if (isAgain || isClosed) return
     isAgain = true
+    const reason = reasonOf(thrown)
+    if (reason !== told) log.warn('Docker has not removed what a task left, and is asked again', { reason })
+    told = reason
     clock.after(againMs, () => {
       isAgain = false
       if (!isClosed) void compare().then(goOn, again)
@@ -63,12 +74,13 @@ export function createRemovals(known: Known, clock: Clock, compare: () => Promis
       for (const { Id } of await listOurs(known.engine, known.node, task)) await inTurn(() => remove(known.engine, Id))
       doomed.delete(task)
     } catch (thrown) {
-      again()
+      again(thrown)
       throw thrown
     }
   }
 
   function goOn(): void {
+    told = ''
     for (const task of [...doomed]) void removeTask(task).catch(() => undefined)
   }
 

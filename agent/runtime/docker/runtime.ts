@@ -9,7 +9,7 @@ import type { NodeId, TaskId } from '../../../protocol/ids.ts'
 import type { HealthConfig } from '../../../protocol/spec.ts'
 import type { StopHow } from '../../core/wanted.ts'
 import { assert, Fault, fault, reasonOf } from '../../fault.ts'
-import type { Clock, Exit, Log, LogLine, LogQuery, ObservedTask, Runtime, TaskPlan } from '../../world.ts'
+import type { Cancel, Clock, Exit, Log, LogLine, LogQuery, ObservedTask, Runtime, TaskPlan } from '../../world.ts'
 import { adoptTasks, compare } from './adoption.ts'
 import { create, inspect, signal, start } from './containers.ts'
 import { containerCall } from './create.ts'
@@ -36,6 +36,8 @@ export interface DockerRuntimeOptions {
   readonly log: Log
 }
 
+/** 30 s: what no event told of (a container whose call was given up before the engine made it) is found by then. */
+const compareMs = 30_000
 /** 30 s beyond the grace: SIGKILL ends everything but what waits for a dead disk. */
 const stopMs = 30_000
 
@@ -47,10 +49,11 @@ export function createDockerRuntime(options: DockerRuntimeOptions): Runtime {
     ...{ entries: new Map(), sandboxes: new Map(), starting: new Set() },
   }
   const { entries, sandboxes } = known
-  const removals = createRemovals(known, clock, compareNow)
+  const removals = createRemovals(known, options, compareNow)
   const listeners: ((task: TaskId, exit: Exit) => void)[] = []
   let adopted: Promise<void> | undefined
 
+  let cancelCompare = compareAgain()
   const watch = watchEngine({ ...options, onOpened, onDied }, options.engine)
 
   async function onOpened(engine: Engine): Promise<void> {
@@ -58,6 +61,16 @@ export function createDockerRuntime(options: DockerRuntimeOptions): Runtime {
     await adopt()
     await compareNow()
     removals.goOn()
+  }
+
+  function compareAgain(): Cancel {
+    return clock.after(compareMs, () => {
+      cancelCompare = compareAgain()
+      // An engine that is away is compared with when it is back.
+      void adopt()
+        .then(compareNow)
+        .then(removals.goOn, () => undefined)
+    })
   }
 
   function compareNow(): Promise<void> {
@@ -220,6 +233,7 @@ export function createDockerRuntime(options: DockerRuntimeOptions): Runtime {
       await removals.removeTask(task)
     },
     async close() {
+      cancelCompare()
       watch.close()
       await removals.close()
     },
