@@ -14,6 +14,8 @@ export interface Entry {
   readonly run: string | undefined
   /** Last answer to a probe of ours; undefined until the first. */
   readonly answeredMs: number | undefined
+  /** When it was last asked, though dead, because others were back. */
+  readonly askedMs?: number
   /** Present exactly while suspect. */
   readonly suspicion: Suspicion | undefined
   /** Says it is back soon: held as suspect until this time, whatever the probes say. */

@@ -63,7 +63,17 @@ export function step(before: Swim, input: Input, at: At): Stepped {
   const { state, effects } = take(before, input, at)
   const isBack = effects.some((effect) => effect.do === 'report' && effect.entry.liveness === 'alive' && effect.was)
   // A cut has healed, perhaps, and others are back too: to believe them dead a moment longer would be to fill in for them.
-  return { state, effects: isBack ? [...effects, ...probeAll(state, 'dead', at)] : effects }
+  return isBack ? askBuried({ state, effects }, at) : { state, effects }
+}
+
+/** Each at most once a time-out: a cut through a large cluster brings dozens back within it, and none of them is better news than the first. */
+function askBuried({ state, effects }: Stepped, at: At): Stepped {
+  const isDue = ({ liveness, askedMs = Number.NEGATIVE_INFINITY }: Entry) =>
+    liveness === 'dead' && at.nowMs - askedMs >= at.times.probeTimeoutMs
+  const due = sorted(state).filter(isDue)
+  const asked = due.map((entry): [NodeId, Entry] => [entry.node, { ...entry, askedMs: at.nowMs }])
+  const next = { ...state, entries: new Map([...state.entries, ...asked]) }
+  return { state: next, effects: [...effects, ...due.flatMap(({ node }) => probeNow(next, node, at))] }
 }
 
 function take(state: Swim, input: Input, at: At): Stepped {
@@ -174,11 +184,11 @@ function asked(before: Swim, input: Extract<Input, { is: 'asked' }>, at: At): St
   if (input.nacks > 0 || input.asked < 2 || at.nowMs - before.sweptMs < sweepEveryMs) return done
   // Neither the member nor a helper answers: perhaps nobody does, and a node that asks one a period thinks for seconds that it sees most.
   const swept = { ...done.state, sweptMs: at.nowMs }
-  return { state: swept, effects: [...done.effects, ...probeAll(swept, 'alive', at)] }
+  return { state: swept, effects: [...done.effects, ...probeAlive(swept, at)] }
 }
 
-function probeAll(state: Swim, liveness: 'alive' | 'dead', at: At): readonly Effect[] {
-  return sorted(state).flatMap((entry) => (entry.liveness === liveness ? probeNow(state, entry.node, at) : []))
+function probeAlive(state: Swim, at: At): readonly Effect[] {
+  return sorted(state).flatMap((entry) => (entry.liveness === 'alive' ? probeNow(state, entry.node, at) : []))
 }
 
 function lost(state: Swim, node: NodeId): Stepped {

@@ -228,6 +228,33 @@ describe('a death that another node tells', () => {
   })
 })
 
+describe('when others are back', () => {
+  it('asks the dead at once, and each at most once within a time-out, however many are back', () => {
+    const times = presets.local
+    const at = (nowMs: number) => ({ nowMs, random: () => 0.5, times })
+    const claim = (node: string, says: Claim['says'], incarnation: number): Claim => {
+      const [by, cause] = says === 'alive' ? [node, '' as const] : ['c', 'refused' as const]
+      return { node, says, incarnation, by, cause, confirmedBy: [] }
+    }
+    const known = (['b', 'c', 'dead'] as const).map((node) => ({ node, presence: 'up' as const }))
+    const start = createSwim('a', 'run', { incarnation: 1, nowMs: 0 })
+    let { state } = step(start, { is: 'members', members: known, initial: false }, at(0))
+    const hear = (nowMs: number, ...claims: Claim[]) => {
+      const stepped = step(state, { is: 'claims', from: 'c', claims }, at(nowMs))
+      state = stepped.state
+      return stepped.effects.flatMap((effect) => (effect.do === 'probe' ? [effect.node] : []))
+    }
+    hear(1, claim('dead', 'dead', 1))
+    const asked: string[] = []
+    for (let turn = 1; turn <= 50; turn++) {
+      asked.push(...hear(turn, claim('b', 'suspect', turn)), ...hear(turn, claim('b', 'alive', turn + 1)))
+    }
+    expect(asked.filter((node) => node === 'dead')).toHaveLength(1)
+    hear(1_000, claim('b', 'suspect', 60))
+    expect(hear(1_000 + times.probeTimeoutMs, claim('b', 'alive', 61))).toContain('dead')
+  })
+})
+
 describe('a suspicion', () => {
   const options = { minMs: 1_000, maxMs: 4_000, members: 10 }
 
