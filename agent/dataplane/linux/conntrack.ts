@@ -120,11 +120,15 @@ export function readTracked(line: string): Tracked | undefined {
   return { source, destination, port: Number(port), backend, backendPort: Number(backendPort) }
 }
 
-/** Deletes what is outdated; resolves to how many kinds. Rejects with a Fault when conntrack(8) is missing. */
-export async function forgetOutdated(current: Current): Promise<number> {
+/**
+ * Deletes what is outdated; resolves to how many kinds. Rejects with a Fault when conntrack(8) is missing. `current` is asked again when all has been read,
+ * since the table goes on changing meanwhile.
+ */
+export async function forgetOutdated(current: () => Current): Promise<number> {
+  const before = current()
   const tracked: Tracked[] = []
-  for (const family of current.families) tracked.push(...(await listUdp(current, family)))
-  const gone = outdated(tracked, current)
+  for (const family of before.families) tracked.push(...(await listUdp(before, family)))
+  const gone = tracked.length === 0 ? [] : outdated(tracked, current())
   for (const { destination, port, backend, backendPort } of gone) {
     const words = [
       '-D',

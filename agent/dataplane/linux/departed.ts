@@ -37,9 +37,13 @@ export function populationOf({ overlay }: Routes, local: readonly TaskLinks[]): 
   }
 }
 
-/** Deletes what is left of those that are gone since `before`; undefined: nothing is known, so that all is looked through. Rejects with a Fault. */
-export async function forgetDeparted(before: Population | undefined, now: Population): Promise<void> {
-  if (before !== undefined && [...before.addresses].every((address) => now.addresses.has(address))) return
+/**
+ * Deletes what is left of those that are gone since `before`; undefined: nothing is known, so that all is looked through. Resolves to who was there when
+ * it began: whoever goes meanwhile is for the next time, and `current` is asked again whether somebody has come. Rejects with a Fault.
+ */
+export async function forgetDeparted(before: Population | undefined, current: () => Population): Promise<Population> {
+  const now = current()
+  if (before !== undefined && [...before.addresses].every((address) => now.addresses.has(address))) return now
   const looked = {
     addresses: now.addresses,
     subnets: [...(before?.subnets ?? []), ...now.subnets],
@@ -50,12 +54,19 @@ export async function forgetDeparted(before: Population | undefined, now: Popula
     await eachConnection(family, [], (line) => {
       for (const address of departedIn(line, looked)) gone.add(address)
     })
-    for (const address of gone) {
+    for (const address of withoutThose(gone, current)) {
       // It fails when the last of them has just ended by itself, which is what we want.
       for (const end of ['--orig-src', '--reply-src'])
         await run('conntrack', ['-D', '-f', family.tracked, end, address]).catch(() => {})
     }
   }
+  return now
+}
+
+function withoutThose(gone: ReadonlySet<string>, current: () => Population): readonly string[] {
+  if (gone.size === 0) return []
+  const { addresses } = current()
+  return [...gone].filter((address) => !addresses.has(address))
 }
 
 /** Who speaks on this connection, as client or as server, from an address of our networks that nobody has. */

@@ -10,6 +10,7 @@ import { isDeepStrictEqual } from 'node:util'
 import type { NetworkId, TaskId } from '../../../protocol/ids.ts'
 import type { Overlay, OverlayNetwork } from '../../core/routes/overlay.ts'
 import { assert, fault, reasonOf } from '../../fault.ts'
+import { createTurns } from '../../turns.ts'
 import type { Clock, Log, Sandbox } from '../../world.ts'
 import type { Encryption } from './encryption.ts'
 import { difference, forwardingOf, ipv6Makers } from './forwarding.ts'
@@ -82,14 +83,8 @@ export async function createDevices(options: DevicesOptions): Promise<Devices> {
   const { self, mark, encryption, clock, log } = options
   /** Undefined after a failure: then it is read again. */
   let state: State | undefined
-  let last: Promise<unknown> = Promise.resolve()
+  const inTurn = createTurns(1)
   const failures = new Map<NetworkId, { readonly atMs: number; readonly sentence: string }>()
-
-  function inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const done = last.then(work)
-    last = done.catch(() => {})
-    return done
-  }
 
   async function current(): Promise<State> {
     state ??= await readState(options, clock)

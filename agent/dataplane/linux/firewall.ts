@@ -7,7 +7,8 @@
 import type { NodeId } from '../../../protocol/ids.ts'
 import { ingressNetwork } from '../../../protocol/model.ts'
 import type { Routes } from '../../core/routes/types.ts'
-import { fault, reasonOf } from '../../fault.ts'
+import { assert, fault, reasonOf } from '../../fault.ts'
+import { createTurns } from '../../turns.ts'
 import type { Clock, Log } from '../../world.ts'
 import { currentBackends, forgetOutdated } from './conntrack.ts'
 import { forgetDeparted, type Population, populationOf } from './departed.ts'
@@ -84,18 +85,14 @@ export async function createFirewall({ clock, log, onRestored }: FirewallOptions
   let sweepAtMs = 0
   let lastTrouble = ''
   let closed = false
-  let tail: Promise<unknown> = Promise.resolve()
+  const inTurn = createTurns(1)
+  /** For what is beside the table. */
+  const besideInTurn = createTurns(1)
 
   await nft.look().catch((error: unknown) => {
     nft.close()
     throw fault('unavailable', `nft does not answer: ${reasonOf(error)}`, 'Install nftables', error)
   })
-
-  function inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const done = tail.then(work)
-    tail = done.catch(() => {})
-    return done
-  }
 
   async function makeSo(wanted: FirewallInput): Promise<void> {
     const table = renderTable({ ...wanted, numbers: numbers.of(linuxNodes(wanted)) }, memory)
@@ -131,24 +128,36 @@ export async function createFirewall({ clock, log, onRestored }: FirewallOptions
     }
   }
 
-  /** What belongs to the table but is not in it: routes of replies and tracked connections. Compared, since devices are made anew beside us. */
-  async function sweep(wanted: FirewallInput): Promise<void> {
+  /**
+   * What belongs to the table but is not in it: routes of replies and tracked connections. Compared, since devices are made anew beside us. It takes
+   * some hundred ms, for which no change of the table may wait: each reading of what is wanted is the last one.
+   */
+  async function sweep(): Promise<void> {
     sweepAtMs = clock.now() + sweepMs
     try {
       // Not before they have been routed once: their bridge is made beside us.
-      if (routedFor !== '') await routeReplies(wanted)
-      const forgotten = await forgetOutdated(currentBackends(wanted.routes, wanted.addresses))
+      if (routedFor !== '') await routeReplies()
+      const forgotten = await forgetOutdated(() => currentBackends(latest().routes, latest().addresses))
       counters = { ...counters, udpForgotten: counters.udpForgotten + forgotten }
-      const now = populationOf(wanted.routes, wanted.local)
-      await forgetDeparted(population, now)
-      population = now
+      population = await forgetDeparted(population, () => populationOf(latest().routes, latest().local))
       lastTrouble = ''
     } catch (error) {
       trouble('the kernel did not take what belongs to the nft table', error)
     }
   }
 
-  async function routeReplies(wanted: FirewallInput): Promise<void> {
+  /** Of what is wanted now, not when the work began. */
+  function latest(): FirewallInput {
+    assert(input !== undefined, 'nothing is compared with what is wanted before anything is')
+    return input
+  }
+
+  async function sweepIfDue(): Promise<void> {
+    if (input !== undefined && !closed && clock.now() >= sweepAtMs) await besideInTurn(sweep)
+  }
+
+  async function routeReplies(): Promise<void> {
+    const wanted = latest()
     if (!hasIngress(wanted)) return
     const nodes = linuxNodes(wanted)
     const families = familiesOf((wanted.routes.overlay?.networks ?? []).filter(({ id }) => id === ingressNetwork))
@@ -165,7 +174,6 @@ export async function createFirewall({ clock, log, onRestored }: FirewallOptions
         counters = { ...counters, restored: counters.restored + 1 }
         onRestored()
       }
-      if (clock.now() >= sweepAtMs) await sweep(input)
     } catch (error) {
       trouble('the nft table could not be looked at or restored', error)
     }
@@ -185,7 +193,7 @@ export async function createFirewall({ clock, log, onRestored }: FirewallOptions
 
   function lookAgain(): void {
     if (closed) return
-    clock.after(lookMs, () => void inTurn(look).then(lookAgain))
+    clock.after(lookMs, () => void inTurn(look).then(sweepIfDue).then(lookAgain))
   }
   lookAgain()
 
@@ -198,17 +206,19 @@ export async function createFirewall({ clock, log, onRestored }: FirewallOptions
         input = wanted
         await makeSo(wanted)
       }),
-    routeReplies: () =>
-      inTurn(async () => {
-        if (input === undefined || linuxNodes(input).join() === routedFor) return
-        await routeReplies(input).catch((error) => trouble('replies find no way back to other nodes', error))
-      }),
+    async routeReplies() {
+      if (input === undefined || linuxNodes(input).join() === routedFor) return
+      await besideInTurn(() => routeReplies()).catch((error) => {
+        trouble('replies find no way back to other nodes', error)
+      })
+    },
     lookSoon() {
       sweepAtMs = 0
     },
     async close() {
       closed = true
-      await tail
+      // What is under way ends first.
+      await Promise.all([inTurn(async () => {}), besideInTurn(async () => {})])
       nft.close()
     },
     counters: () => counters,

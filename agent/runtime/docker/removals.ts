@@ -3,10 +3,10 @@
  */
 import type { TaskId } from '../../../protocol/ids.ts'
 import { reasonOf } from '../../fault.ts'
+import { createTurns } from '../../turns.ts'
 import type { Clock, Log } from '../../world.ts'
 import { listOurs, remove } from './containers.ts'
 import type { Known } from './tasks.ts'
-import { createTurns } from './turns.ts'
 
 /** 5 s: what could not be removed is tried again. */
 const againMs = 5_000

@@ -1,7 +1,8 @@
 // Who asks during a run gets one that began after the asking, and shares it.
-import { setImmediate as turn } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { sharingRuns } from '../../../agent/dataplane/linux/sharing-runs.ts'
+
+const turn = () => new Promise((resolve) => setImmediate(resolve))
 
 /** Runs that end when the test says so. */
 function runs() {

@@ -1,6 +1,6 @@
 // How many calls are under way at once, and in which order the others get their turn.
 import { expect, test } from 'vitest'
-import { createTurns } from '../../../agent/runtime/docker/turns.ts'
+import { createTurns } from '../../agent/turns.ts'
 
 interface Call {
   readonly end: () => void
