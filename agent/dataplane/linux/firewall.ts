@@ -66,7 +66,7 @@ export interface FirewallCounters {
 
 /** 500 ms: with the time that writing a large table takes, what another program flushed is back within 2 s. */
 const lookMs = 500
-/** 10 s: what the kernel holds beside the table is compared this often, and with the next look after a change. */
+/** 10 s: what the kernel holds beside the table is compared this often; connections with the next look after a change, too. */
 const sweepMs = 10_000
 
 /** Writes nothing before the first `apply`: what an earlier run of the agent left goes on forwarding. Rejects with a Fault where nft is missing. */
@@ -82,7 +82,9 @@ export async function createFirewall({ clock, log, onRestored }: FirewallOptions
   let numbered: Promise<void> | undefined
   let routedFor = ''
   let population: Population | undefined
-  let sweepAtMs = 0
+  /** When connections, and routes of replies, are compared next. */
+  let connectionsAtMs = 0
+  let repliesAtMs = 0
   let lastTrouble = ''
   let closed = false
   const inTurn = createTurns(1)
@@ -99,7 +101,7 @@ export async function createFirewall({ clock, log, onRestored }: FirewallOptions
     if (held === undefined) return await rewrite(table)
     const changes = difference(held, table)
     if (changes.length === 0) return
-    sweepAtMs = 0
+    connectionsAtMs = 0
     try {
       await nft.transact([...changes, ...generationIs(generation + 1)])
       generation += 1
@@ -133,10 +135,11 @@ export async function createFirewall({ clock, log, onRestored }: FirewallOptions
    * some hundred ms, for which no change of the table may wait: each reading of what is wanted is the last one.
    */
   async function sweep(): Promise<void> {
-    sweepAtMs = clock.now() + sweepMs
+    connectionsAtMs = clock.now() + sweepMs
     try {
-      // Not before they have been routed once: their bridge is made beside us.
-      if (routedFor !== '') await routeReplies()
+      // Six programs, and each costs this process some ms to start: not after every change. Not before they have been routed once: their bridge is made
+      // beside us.
+      if (routedFor !== '' && clock.now() >= repliesAtMs) await routeReplies()
       const forgotten = await forgetOutdated(() => currentBackends(latest().routes, latest().addresses))
       counters = { ...counters, udpForgotten: counters.udpForgotten + forgotten }
       population = await forgetDeparted(population, () => populationOf(latest().routes, latest().local))
@@ -153,11 +156,12 @@ export async function createFirewall({ clock, log, onRestored }: FirewallOptions
   }
 
   async function sweepIfDue(): Promise<void> {
-    if (input !== undefined && !closed && clock.now() >= sweepAtMs) await besideInTurn(sweep)
+    if (input !== undefined && !closed && clock.now() >= connectionsAtMs) await besideInTurn(sweep)
   }
 
   async function routeReplies(): Promise<void> {
     const wanted = latest()
+    repliesAtMs = clock.now() + sweepMs
     if (!hasIngress(wanted)) return
     const nodes = linuxNodes(wanted)
     const families = familiesOf((wanted.routes.overlay?.networks ?? []).filter(({ id }) => id === ingressNetwork))
@@ -213,7 +217,8 @@ export async function createFirewall({ clock, log, onRestored }: FirewallOptions
       })
     },
     lookSoon() {
-      sweepAtMs = 0
+      connectionsAtMs = 0
+      repliesAtMs = 0
     },
     async close() {
       closed = true
