@@ -209,10 +209,9 @@ class Linux implements LinuxDataplane {
     const { overlay } = routes
     // Not a member yet: what an earlier run left in the kernel goes on.
     if (overlay === undefined) return await listening
-    const programmed = this.program()
-    // What bars others from a tunnel is there before the tunnel.
-    if (overlay.networks.some(({ encrypted }) => encrypted)) await programmed
-    const [problems, failed] = await Promise.all([listening, devices.apply(overlay, this.links()), programmed])
+    // Who is gone is led to by nobody any more before anything else; and what bars others from a tunnel is there before the tunnel.
+    const [problems] = await Promise.all([listening, this.program()])
+    const failed = await devices.apply(overlay, this.links())
     await this.options.firewall.routeReplies()
     await this.sweep(overlay)
     await this.mend(overlay)

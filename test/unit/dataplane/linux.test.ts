@@ -50,6 +50,9 @@ let underWay: Promise<number>
 let steps: string[] = []
 let harm: string[]
 let timers: (() => void)[]
+let nowMs: number
+/** What the kernel says to the removal of a task. */
+let stays: string | undefined
 
 beforeEach(() => {
   dir = mkdtempSync(join(tmpdir(), 'gv-linux-'))
@@ -62,6 +65,8 @@ beforeEach(() => {
   harm = []
   steps = []
   timers = []
+  nowMs = 0
+  stays = undefined
   const devices: Devices = {
     async apply({ networks }, local) {
       steps.push('devices')
@@ -74,7 +79,10 @@ beforeEach(() => {
       made.set(links.task, links)
       return { netns: `/run/netns/gv-${links.task}` }
     },
-    removeTask: async (task) => void made.delete(task),
+    async removeTask(task) {
+      if (stays !== undefined) throw new Fault('unavailable', stays)
+      made.delete(task)
+    },
     harm: async () => harm.splice(0),
     bridgeOf: (id) => `vb${id}`,
     known: () => [...made.keys()],
@@ -83,6 +91,7 @@ beforeEach(() => {
   const firewall: Firewall = {
     async apply(input) {
       await holdFirewall
+      steps.push('table')
       programmed.push(input)
     },
     routeReplies: async () => void steps.push('replies'),
@@ -103,7 +112,7 @@ beforeEach(() => {
   const quiet = () => {}
   const log: Log = { debug: quiet, info: quiet, warn: quiet, error: quiet }
   const clock: Clock = {
-    now: () => 0,
+    now: () => nowMs,
     wall: () => 0,
     lagMs: () => 0,
     after(_, task) {
@@ -132,9 +141,9 @@ beforeEach(() => {
 
 afterEach(() => rmSync(dir, { recursive: true }))
 
-test('replies are routed once the bridge is there that they go by', async () => {
+test('the table comes first, since somebody may be gone; replies are routed once the bridge is there that they go by', async () => {
   await plane.apply(routes)
-  expect(steps).toEqual(['devices', 'replies'])
+  expect(steps).toEqual(['table', 'devices', 'replies'])
 })
 
 test('a task serves its target ports at its own address, asks 127.0.0.11, and is known to the firewall before it starts', async () => {
@@ -204,6 +213,23 @@ test('a detached task is gone from kernel, table and disk', async () => {
   expect(made.size + forwarded.size).toBe(0)
   expect(programmed.at(-1)?.local).toEqual([])
   expect(existsSync(resolvFile)).toBe(false)
+})
+
+test('what could not be removed of a task is removed within seconds', async () => {
+  await plane.apply(routes)
+  await plane.attach(request('t1'))
+  stays = 'Device or resource busy'
+  await expect(plane.detach('t1')).rejects.toThrow('busy')
+  stays = undefined
+  let asked = 0
+  plane.onHarm(() => {
+    asked++
+  })
+  nowMs += 6_000
+  for (const look of timers.splice(0)) look()
+  await until(() => asked === 1, { deadlineMs: 1_000, what: 'the routes to be asked for again' })
+  await plane.apply({ ...routes, overlay: { ...overlay, places: [] } })
+  expect(made.size).toBe(0)
 })
 
 test('a network goes with its last task, also when the routes without it came while the task was being removed', async () => {
