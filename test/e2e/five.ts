@@ -27,8 +27,8 @@ export interface Five {
   follow(machine: Machine): void
   /** Waits until so many requests in a row were answered through a machine, all begun after this call. */
   streak(machine: Machine, count: number): Promise<void>
-  /** Whoever is left knows what was lost: no new connection is led there any more. */
-  known(): void
+  /** Waits until the kernels of all who are left lead nowhere that is lost; they learn it just after the lists of nodes. No new connection goes there any more. */
+  known(): Promise<void>
   /**
    * Everything is as it was: waits until clients got answers through every machine, from when on nothing is lost. A line for each request so far that
    * failed, and was not open on what was lost.
@@ -189,13 +189,34 @@ async function open(): Promise<Five> {
       )
     },
     follow: trackers.follow,
-    known: () => end(({ servers }) => servers !== undefined),
+    async known() {
+      const open = excuses.filter(({ untilMs }) => untilMs === Number.POSITIVE_INFINITY)
+      const lost = new Set(open.flatMap(({ entries, servers }) => (servers === undefined ? [...entries] : [])))
+      for (const machine of machines.filter(({ address }) => !lost.has(address)))
+        await leadsNowhere(
+          machine,
+          open.flatMap(({ entries, servers }) => (entries.has(machine.address) ? [...(servers ?? [])] : [])),
+        )
+      end(({ servers }) => servers !== undefined)
+    },
     async whole() {
       await answers()
       end(() => true)
       return unexplained()
     },
   }
+}
+
+/** Waits until the kernel of a machine leads clients of the service to none of these addresses. */
+async function leadsNowhere(machine: Machine, addresses: readonly string[]): Promise<void> {
+  await until(
+    async () => {
+      const chain = await machine.ok('nft list chain inet grapevine p_tcp_8000')
+      const led = addresses.filter((address) => new RegExp(`\\b${address.replaceAll('.', '\\.')}\\b`).test(chain))
+      return led.length === 0 || Promise.reject(new Error(`led to ${led.join(' ')}`))
+    },
+    { deadlineMs: 5_000, what: `the kernel of ${machine.name} to lead nowhere that is lost` },
+  )
 }
 
 function explains(excuse: Excuse, asked: Asked, servers: readonly string[]): boolean {

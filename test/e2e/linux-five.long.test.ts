@@ -36,7 +36,7 @@ test('the founder is lost: the others go on, schedule, and let one more join; it
   await lose(n1)
   await n1.killAll()
   await see([n2, n3, n4], [n2, n3, n4])
-  known()
+  await known()
   await n4.ok("vine service create --quiet --detach --name more --replicas 3 sh -c 'sleep 10000'")
   await n5.start(joining(n3, await n3.ok('vine token --quiet')))
   const others = [n2, n3, n4, n5]
@@ -88,7 +88,7 @@ test('power fails on a machine, and a cable is pulled: nobody is led there, the 
   await Promise.all([n5.powerOff(), n4.pull()])
   const left = [n1, n2, n3]
   await see(left, left)
-  known()
+  await known()
   await runs(left, 'web', 5)
   await n5.powerOn()
   follow(n5)
@@ -113,7 +113,7 @@ test('one machine hears another no more, while all the rest do: nothing moves, a
   await n1.ignore(...unheard)
   // Of as many at least one would meet the gap, were a fifth of them led there; and longer than from silence to death.
   await streak(n1, 50)
-  known()
+  await known()
   await streak(n1, 25)
   await see(machines, machines)
   expect(await runs(machines, 'web', 5)).toEqual(expect.arrayContaining([...task]))
@@ -134,7 +134,7 @@ test('the network parts two and three: both sides serve and take orders; healed,
     ...right.map((machine) => machine.ignore(...left)),
   ])
   await Promise.all([see(left, left), see(right, right)])
-  known()
+  await known()
   // Names, ports and subnets that both sides take.
   await Promise.all(
     [n1, n4].map((machine, i) =>
@@ -179,7 +179,7 @@ test('the majority is lost at once: those who are left wait, then run everything
   await lose(...lost)
   await Promise.all(lost.map((machine) => machine.killAll()))
   await see(left, left)
-  known()
+  await known()
   // A side with fewer than half of the nodes waits 10 s before it replaces, and then starts in doses.
   await n1.ok("vine service create --quiet --detach --name late --replicas 2 sh -c 'sleep 10000'")
   await Promise.all([runs(left, 'web', 5, 40_000), runs(left, 'late', 2, 40_000)])
