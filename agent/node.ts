@@ -6,7 +6,7 @@
  * after its records say what became of the tasks of its former run.
  */
 import type { NetworkId, NodeId } from '../protocol/ids.ts'
-import { ingressNetwork, type MemberValue, networkScope, type Scope, type SettingsValue } from '../protocol/model.ts'
+import { ingressNetwork, type MemberValue, networkScope, type SettingsValue } from '../protocol/model.ts'
 import { ingressValue } from './core/addresses/ingress.ts'
 import { networksHeld } from './core/held.ts'
 import { routes } from './core/routes/routes.ts'
@@ -17,6 +17,7 @@ import { createDrainHandler, drainKind } from './loops/drain.ts'
 import { createGossip } from './loops/gossip.ts'
 import { createGuestLoop, type GuestLoop } from './loops/guests.ts'
 import { createHealthLoop } from './loops/health.ts'
+import { createHeldNetworks, scopeWaitMs } from './loops/held-networks.ts'
 import { createJanitor } from './loops/janitor.ts'
 import { createMembershipLoop, type MembershipLoop, membershipTopic } from './loops/membership.ts'
 import { createProgramSurvey, programKind } from './loops/programs.ts'
@@ -107,8 +108,6 @@ const connectLookMs = 20
 const tellWithinMs = 1_000
 /** 2 s: applying takes 100 ms; what the data plane refuses is told elsewhere and must not keep this node from taking part. */
 const routedWithinMs = 2_000
-/** A scope that no holder gives within this time is used as it is (design.md 3). */
-const scopeWaitMs = 2_000
 
 export async function createNode(world: World, config: NodeConfig): Promise<Node> {
   const { clock, random, log, events, runtime, dataplane } = world
@@ -144,10 +143,9 @@ export async function createNode(world: World, config: NodeConfig): Promise<Node
   tellChanges({ view, events, startedMs: config.startedMs })
   const onDrain = createDrainHandler({ view, whenRouted: routesLoop.whenRouted })
   const health = createHealthLoop({ runtime, clock })
-  const heldSinceMs = new Map<Scope, number>()
+  const held = createHeldNetworks({ view, sync, clock, follow: gossip.follow, announce: announceSelf })
   let facts: SelfFacts | undefined
   let presence: MemberValue['presence'] = 'up'
-  let networks: readonly NetworkId[] = []
   let problems: NonNullable<MemberValue['problems']> = []
 
   const reconcile = createReconcileLoop({
@@ -163,8 +161,8 @@ export async function createNode(world: World, config: NodeConfig): Promise<Node
     log,
     events,
     stamp: view.stamp,
-    need: needOf,
-    hold,
+    need: held.need,
+    hold: held.hold,
     whenRouted: routesLoop.whenRouted,
   })
 
@@ -178,35 +176,6 @@ export async function createNode(world: World, config: NodeConfig): Promise<Node
   const { pushDurably, hurry } = sync
   view.attach({ publish: gossip.publish, connected: transport.connected, pushDurably, hurry })
 
-  /** What is missing of a scope; at least 1 while holders are known and none was asked. */
-  function needOf(scope: Scope): number {
-    return sync.readiness(scope) === 'behind' ? Math.max(1, view.need(scope)) : 0
-  }
-
-  /** Holds the scopes of these networks and says so; lets go of all others. */
-  function hold(wanted: readonly NetworkId[]): void {
-    for (const network of networks) if (!wanted.includes(network)) release(networkScope(network))
-    for (const network of wanted) {
-      const scope = networkScope(network)
-      if (view.holds(scope)) continue
-      view.holdScope(scope)
-      heldSinceMs.set(scope, clock.now())
-      gossip.follow()
-      sync.onHeld(scope)
-    }
-    networks = wanted
-    announceSelf()
-  }
-
-  function release(scope: Scope): void {
-    for (const [id, endpoint] of view.endpoints.get(scope.slice('network/'.length)) ?? []) {
-      if (endpoint.value.node === self) view.put({ scope, kind: 'endpoint', id, value: null })
-    }
-    view.dropScope(scope)
-    heldSinceMs.delete(scope)
-    gossip.follow()
-  }
-
   function announceSelf(): void {
     if (facts === undefined) return
     const value: MemberValue = {
@@ -214,7 +183,7 @@ export async function createNode(world: World, config: NodeConfig): Promise<Node
       run: config.run,
       startedMs: config.startedMs,
       presence,
-      networks: [...networks],
+      networks: [...held.networks()],
       problems: [...problems],
     } as MemberValue
     view.put({ scope: 'cluster', kind: 'member', id: self, value })
@@ -277,7 +246,7 @@ export async function createNode(world: World, config: NodeConfig): Promise<Node
       transport.refresh()
       membership.onMembers()
       // A scope that waits for a holder is fetched from the first that says it is one.
-      for (const network of networks) {
+      for (const network of held.networks()) {
         const scope = networkScope(network)
         if (sync.readiness(scope) === 'behind' && members.some((id) => view.isHolder(id, scope))) sync.onHeld(scope)
       }
@@ -287,6 +256,7 @@ export async function createNode(world: World, config: NodeConfig): Promise<Node
 
   function stopLoops(): void {
     reconcile.stop()
+    held.stop()
     guests?.stop()
     routesLoop.stop()
     health.stop()
@@ -345,9 +315,7 @@ export async function createNode(world: World, config: NodeConfig): Promise<Node
       // A journal that was lost says nothing of the tasks that may still run here: the members do.
       if (founding === undefined && view.found !== 'whole') await fetchState()
       // As the journal says: held from the start, for tasks to be adopted.
-      networks = networksHeld(view)
-      for (const network of networks) view.holdScope(networkScope(network))
-      gossip.follow()
+      held.adopt(networksHeld(view))
       if (founding !== undefined) {
         const write = { scope: 'cluster', kind: 'settings', id: 'cluster', value: founding } as const
         await view.commit([write])
@@ -368,12 +336,7 @@ export async function createNode(world: World, config: NodeConfig): Promise<Node
       facts = given
       announceSelf()
     },
-    isReady(network) {
-      const scope = networkScope(network)
-      if (!view.holds(scope)) return false
-      const since = heldSinceMs.get(scope) ?? Number.NEGATIVE_INFINITY
-      return needOf(scope) === 0 || clock.now() - since >= scopeWaitMs
-    },
+    isReady: held.isReady,
     need: () => view.scopes().reduce((sum, scope) => sum + view.need(scope), 0),
     missingOn: survey.missingOn,
     async leave() {

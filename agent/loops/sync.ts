@@ -40,6 +40,8 @@ export interface Sync {
   onHeld(scope: Scope): void
   /** Call from Transport's onRequest; undefined when the kind is none of ours. */
   onRequest(from: NodeId, kind: string, bytes: Uint8Array): Promise<Uint8Array> | undefined
+  /** Before this node lets go of a scope: resolves when another holder has all that is here, or three could not be told. Never rejects. */
+  handOver(scope: Scope): Promise<void>
   /** One exchange; resolves to whether all of it was done. Never rejects. */
   exchange(node: NodeId): Promise<boolean>
   /**
@@ -68,6 +70,8 @@ const requestMs = 5_000
 /** 200 ms for the other's answer to reach the members, doubled three times: a link that was just taken over is back within 2 s. */
 const hurryMs = 200
 const hurriedMax = 4
+/** Holders that are tried, 5 s each at most, before a scope is let go of untold. */
+const toldMax = 3
 /** What one member was told by sync, it does not gossip on: the other side may be asking another. */
 const hurriedWidth = 3
 /** Rows of digests in one message: 60 bytes each keep it well under limits.requestBytesMax. */
@@ -301,6 +305,14 @@ export function createSync(options: SyncOptions): Sync {
       if (holder === undefined) return
       // One that runs may have begun without this scope.
       void (running.get(holder) ?? Promise.resolve()).then(() => exchange(holder))
+    },
+    async handOver(scope) {
+      const holders = transport.connected().filter((node) => view.isHolder(node, scope))
+      for (const holder of holders.slice(0, toldMax)) {
+        // One that runs may have begun before the last of it was written.
+        await running.get(holder)
+        if (await exchange(holder)) return
+      }
     },
     onRequest(from, kind, bytes) {
       const ours: readonly string[] = Object.values(requestKinds)

@@ -309,7 +309,9 @@ export async function openView(options: ViewOptions): Promise<ReplicatedView> {
     },
     need(scope) {
       let known: Dots = new Map()
-      for (const lacked of lackedFrom.values()) known = uniteDots(known, lacked.get(scope) ?? new Map())
+      // Who let go of it gives nothing any more.
+      for (const [node, lacked] of lackedFrom)
+        if (isHolder(node, scope)) known = uniteDots(known, lacked.get(scope) ?? new Map())
       if (known.size === 0) return 0
       return countDots(subtractDots(known, takenIn(digest(scope))))
     },

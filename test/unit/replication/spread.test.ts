@@ -466,6 +466,51 @@ describe('sync', () => {
   })
 })
 
+describe('a network that a node leaves', () => {
+  const scope = 'network/net1'
+
+  it('is known by another holder with all that was written here, whatever gossip lost', async () => {
+    const net = createNet()
+    const [a, b] = [await net.add('n1', { networks: ['net1'] }), await net.add('n2', { networks: ['net1'] })]
+    await net.add('n3', { networks: ['net1'] })
+    await net.advance(300)
+    net.loss = 1
+    a.view.put({ scope, kind: 'endpoint', id: 't1', value: endpointValue('n1') })
+    // One exchange runs, and has begun without what comes now.
+    const running = a.sync.exchange('n2')
+    a.view.put({ scope, kind: 'endpoint', id: 't1', value: null })
+    a.view.put({ scope, kind: 'endpoint', id: 't2', value: endpointValue('n1') })
+    await a.sync.handOver(scope)
+    await running
+    expect([...(b.view.endpoints.get('net1')?.keys() ?? [])]).toEqual(['t2'])
+    expect(b.view.digest(scope)).toEqual(a.view.digest(scope))
+  })
+
+  it('is let go of where nobody can be told', async () => {
+    const net = createNet()
+    const a = await net.add('n1', { networks: ['net1'] })
+    await net.add('n2')
+    await net.advance(300)
+    await a.sync.handOver(scope)
+    expect(a.view.holds(scope)).toBe(true)
+  })
+
+  it('is not waited for by others: what only it had is not missing any more', async () => {
+    const net = createNet()
+    const [a, b] = [await net.add('n1', { networks: ['net1'] }), await net.add('n2', { networks: ['net1'] })]
+    await net.advance(300)
+    net.loss = 1
+    b.view.put({ scope, kind: 'endpoint', id: 't1', value: endpointValue('n2') })
+    a.view.compare(scope, 'n2', b.view.digest(scope))
+    expect(a.view.need(scope)).toBe(1)
+    net.loss = 0
+    const { value } = b.view.members.get('n2')!.record
+    b.view.put({ scope: 'cluster', kind: 'member', id: 'n2', value: { ...value, networks: [] } })
+    await net.advance(300)
+    expect(a.view.need(scope)).toBe(0)
+  })
+})
+
 describe('own history', () => {
   it('keeps five ended tasks a slot, and none of a service that is gone', async () => {
     const net = createNet()
