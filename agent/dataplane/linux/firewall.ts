@@ -80,7 +80,8 @@ export async function createFirewall({ clock, log, onRestored }: FirewallOptions
   let generation = 0
   let counters: FirewallCounters = { restored: 0, rewrites: 0, udpForgotten: 0 }
   let numbered: Promise<void> | undefined
-  let routedFor = ''
+  /** Nodes to which replies find back; undefined before they have been routed once. */
+  let routedFor: string | undefined
   let population: Population | undefined
   /** When connections, and routes of replies, are compared next. */
   let connectionsAtMs = 0
@@ -139,7 +140,7 @@ export async function createFirewall({ clock, log, onRestored }: FirewallOptions
     try {
       // Six programs, and each costs this process some ms to start: not after every change. Not before they have been routed once: their bridge is made
       // beside us.
-      if (routedFor !== '' && clock.now() >= repliesAtMs) await routeReplies()
+      if (routedFor !== undefined && clock.now() >= repliesAtMs) await routeReplies()
       const forgotten = await forgetOutdated(() => currentBackends(latest().routes, latest().addresses))
       counters = { ...counters, udpForgotten: counters.udpForgotten + forgotten }
       population = await forgetDeparted(population, () => populationOf(latest().routes, latest().local))
