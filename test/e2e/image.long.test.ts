@@ -1,5 +1,5 @@
-// The image builds on an imported base without a registry, and compose.yaml does with it what docker/README.md promises: three agents and the demo
-// service from nothing by one command, and one of them killed. An engine of its own in a network and mounts of its own.
+// The images build on an imported base without a registry, and do what docker/README.md promises: compose.yaml starts three agents and the demo service
+// from nothing by one command, and one of them is killed; the other image forwards by the kernel. An engine of its own in a network and mounts of its own.
 import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process'
 import {
   copyFileSync,
@@ -13,7 +13,7 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { afterEach, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { needs, needsMachines } from '../needs.ts'
 import { root } from '../tidy/source.ts'
 import { until } from '../until.ts'
@@ -23,11 +23,19 @@ const patienceMs = 300_000
 let engine: ChildProcess | undefined
 let folder = ''
 
+beforeAll(async () => {
+  await startEngine()
+  await importBase()
+}, patienceMs)
+
 afterEach(async () => {
+  const left = (await docker('ps', '-aq')).split('\n').filter((id) => id !== '')
+  if (left.length > 0) await docker('rm', '-f', '-v', ...left)
+})
+
+afterAll(async () => {
   const ending = engine
   if (ending?.pid !== undefined) {
-    const left = (await docker('ps', '-aq')).split('\n').filter((id) => id !== '')
-    if (left.length > 0) await docker('rm', '-f', '-v', ...left)
     ending.kill('SIGTERM')
     await until(() => ending.exitCode !== null || ending.signalCode !== null, {
       deadlineMs: 30_000,
@@ -40,9 +48,7 @@ afterEach(async () => {
 test('three agents and the demo service start from the image, and one killed is not missed', {
   timeout: patienceMs,
 }, async () => {
-  await startEngine()
-  await importBase()
-  await build()
+  await build('userspace', 'grapevine')
   await compose('up', '--detach', '--no-build')
   // It ends when the service runs.
   expect(await docker('wait', container('demo'))).toBe('0')
@@ -67,6 +73,45 @@ test('three agents and the demo service start from the image, and one killed is 
   })
 })
 
+test('the image that forwards by the kernel has all that it needs for it, beside a Docker engine', {
+  timeout: patienceMs,
+}, async () => {
+  await build('linux', 'grapevine-linux')
+  // Not --privileged, which is more than it takes, and more than a test machine may have to give.
+  const rights = ['--cap-add', 'NET_ADMIN', '--cap-add', 'SYS_ADMIN', '--security-opt', 'systempaths=unconfined']
+  const loose = ['--security-opt', 'seccomp=unconfined', '--security-opt', 'apparmor=unconfined']
+  const place = ['--network', 'host', '-v', 'grapevine:/var/lib/grapevine']
+  await docker('run', '-d', '--name', 'linux', '--init', ...rights, ...loose, ...place, 'grapevine-linux')
+  const vine = (...words: readonly string[]) => docker('exec', 'linux', 'vine', ...words)
+  await until(() => vine('node', 'ls'), { deadlineMs: 30_000, everyMs: 300, what: 'the agent to answer' })
+  const web = "require('http').createServer((q, a) => a.end(q.socket.remoteAddress)).listen(80, () => 0)"
+  await vine('network', 'create', '-d', 'overlay', 'net')
+  await vine(
+    'service',
+    'create',
+    '--quiet',
+    '--name',
+    'web',
+    '--network',
+    'net',
+    '--publish',
+    '8090:80',
+    'node',
+    '-e',
+    web,
+  )
+  // By the kernel, which keeps its address, and past the rules of the engine.
+  const fromElsewhere = ['-t', String(engine?.pid), '-n', '-m', 'ip', 'netns', 'exec', 'elsewhere']
+  expect(await said('nsenter', [...fromElsewhere, 'curl', '-sS', '-m', '3', 'http://10.99.0.1:8090/'])).toBe(
+    '::ffff:10.99.0.2',
+  )
+  expect(await vine('node', 'inspect', 'self', '--pretty')).toMatch(/Data Plane:\t+linux/)
+  expect(await vine('doctor')).not.toMatch(/^(?!.*: ok).*\S/m)
+  const logged = await said('sh', ['-c', `docker -H ${socket()} logs linux 2>&1`])
+  expect(logged).toContain('founded by this node')
+  expect(logged).not.toMatch(/"level":"(warn|error)"/)
+})
+
 /** dockerd in a network of its own; it ends with everything it runs. */
 async function startEngine(): Promise<void> {
   needsMachines()
@@ -74,7 +119,12 @@ async function startEngine(): Promise<void> {
   needs('docker')
   folder = mkdtempSync(join(tmpdir(), 'vine-image-'))
   const words = [dockerd, '--data-root', join(folder, 'data'), '--exec-root', join(folder, 'exec'), '-H', socket()]
-  const line = `ip link set lo up && mount -t tmpfs none /run && exec ${words.join(' ')} --pidfile ${join(folder, 'pid')}`
+  // And somebody elsewhere, on a cable.
+  const cable = `ip netns add elsewhere && ip link add eth9 type veth peer name eth9 netns elsewhere
+    ip address add 10.99.0.1/24 dev eth9 && ip link set eth9 up && ip route add default via 10.99.0.2
+    ip -n elsewhere address add 10.99.0.2/24 dev eth9 && ip -n elsewhere link set eth9 up`
+  const line = `ip link set lo up && mount -t tmpfs none /run && ${cable}
+    exec ${words.join(' ')} --pidfile ${join(folder, 'pid')}`
   engine = spawn('unshare', ['-n', '-m', 'sh', '-c', line], { stdio: 'ignore' })
   const answers = () => docker('version', '--format', '{{.Server.Version}}')
   await until(answers, { deadlineMs: 60_000, everyMs: 200, what: 'dockerd to answer' })
@@ -100,7 +150,32 @@ async function importBase(): Promise<void> {
   const tar = execFileSync('sh', ['-c', 'command -v tar'], { encoding: 'utf8' }).trim()
   copyFileSync(tar, join(base, 'bin', 'tar'))
   for (const program of [tar, realpathSync(process.execPath), busybox]) copyLibraries(program, base)
+  addPackages(base)
   await pipe(['tar', '-C', base, '-c', '.'], ['import', '-', 'base'])
+}
+
+/** Stands in for apt: knows the packages that this machine has, and installs those that it is asked for. */
+function addPackages(base: string): void {
+  mkdirSync(join(base, 'packages'))
+  for (const name of ['conntrack', 'iproute2', 'iptables', 'nftables', 'util-linux', 'wireguard-tools']) {
+    const listed = execFileSync('dpkg', ['-L', name], { encoding: 'utf8' }).split('\n')
+    const files = listed.filter((path) => /^(\/usr)?\/(s?bin|lib)\/./.test(path))
+    // The names of its programs are made when it is installed.
+    if (name === 'iptables')
+      for (const tool of ['iptables', 'ip6tables']) files.push(`/usr/sbin/${tool}`, `/etc/alternatives/${tool}`)
+    for (const path of files.filter((file) => /\/s?bin\/./.test(file))) copyLibraries(path, base)
+    const archive = join(base, 'packages', `${name}.tar`)
+    execFileSync('tar', ['-C', '/', '--no-recursion', '-cf', archive, ...files.map((path) => `.${path}`)])
+  }
+  writeFileSync(
+    join(base, 'bin', 'apt-get'),
+    `#!/bin/sh
+[ "$1" = install ] || exit 0
+shift
+for name in "$@"; do case $name in -*) ;; *) tar -C / -xf "/packages/$name.tar" || exit 100 ;; esac; done
+`,
+    { mode: 0o755 },
+  )
 }
 
 function copyLibraries(program: string, base: string): void {
@@ -115,9 +190,9 @@ function copyLibraries(program: string, base: string): void {
 }
 
 /** With the packages of this checkout, which .dockerignore keeps out where there is a registry. */
-async function build(): Promise<void> {
+async function build(target: string, tag: string): Promise<void> {
   const left = ['.git', './test', './dist', './.dockerignore', './node_modules/@biomejs', './node_modules/.cache']
-  const words = ['build', '-f', 'docker/Dockerfile', '--target', 'userspace', '-t', 'grapevine']
+  const words = ['build', '-f', 'docker/Dockerfile', '--target', target, '-t', tag]
   const bases = ['--build-arg', 'BUILD=base', '--build-arg', 'BASE=base']
   await pipe(['tar', '-C', root, ...left.map((path) => `--exclude=${path}`), '-c', '.'], [...words, ...bases, '-'])
 }

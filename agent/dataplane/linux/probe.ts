@@ -33,6 +33,7 @@ const tools: readonly (readonly [Tool, string])[] = [
   ['ip', 'iproute2'],
   ['bridge', 'iproute2'],
   ['nft', 'nftables'],
+  ['conntrack', 'conntrack'],
   ['nsenter', 'util-linux'],
   ['unshare', 'util-linux'],
 ]
