@@ -37,10 +37,15 @@ export async function startAndRemove(times: number, tell: (line: string) => void
   const kept = await until(() => keptBy(site), { deadlineMs: 10_000, what: 'the lists of the engine' })
 
   await service(site, 'many', 0)
+  const ids = new Set<string>()
   const began = performance.now()
   for (let done = 0; done < times; done += tasksAtOnce) {
     await scale(n1, 'many', tasksAtOnce)
     await runs(site, tasksAtOnce)
+    const all = await engine.docker.listContainers({ all: true })
+    for (const { Id } of all) ids.add(Id)
+    // Those of earlier rounds are gone, and each of these has one.
+    expect(await groupsOf(n1, ids)).toEqual(all.map(({ Id }) => Id).sort())
     const { out } = await lan.outside(
       `for i in 1 2 3 4 5 6 7 8; do curl -s -o /dev/null -w '%{http_code} ' -m 3 http://${n1.address}:8080/; done`,
     )
@@ -58,6 +63,13 @@ export async function startAndRemove(times: number, tell: (line: string) => void
     },
     { deadlineMs: 20_000, everyMs: 200, what: 'nothing to be left in the engine' },
   )
+  expect(await groupsOf(n1, ids)).toEqual([])
+}
+
+/** Which of these containers have a group of processes: the kernel has one tree of them, with those of other machines' engines. */
+async function groupsOf(machine: Machine, ids: ReadonlySet<string>): Promise<readonly string[]> {
+  const found = await machine.ok("find /sys/fs/cgroup -type d | grep -oE '[0-9a-f]{64}' | sort -u")
+  return found.split('\n').filter((id) => ids.has(id))
 }
 
 /** Milliseconds from the request for a service to its running task, and Docker's own from the sandbox to the start of the container, one at a time. */
@@ -141,7 +153,7 @@ async function runs({ n1, engine }: Site, count: number, everyMs = 100): Promise
 
 /**
  * What the engine lists, and what it has on its disk. Namespaces count by their mounts (traces.ts): their files are the engine's, which looks after them once
- * a minute. Groups of processes are shared with the engines of other machines.
+ * a minute.
  */
 async function keptBy({ n1, engine: { docker } }: Site): Promise<Traces> {
   const [networks, { Volumes }, images] = await Promise.all([

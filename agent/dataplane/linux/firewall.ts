@@ -102,11 +102,10 @@ export async function createFirewall({ clock, log, onRestored }: FirewallOptions
     if (held === undefined) return await rewrite(table)
     const changes = difference(held, table)
     if (changes.length === 0) return
-    connectionsAtMs = 0
     try {
       await nft.transact([...changes, ...generationIs(generation + 1)])
       generation += 1
-      held = table
+      hold(table)
     } catch (error) {
       log.warn('nft refused a change; the whole table is written anew', { reason: reasonOf(error) })
       await rewrite(table)
@@ -118,7 +117,13 @@ export async function createFirewall({ clock, log, onRestored }: FirewallOptions
     generation += 1
     counters = { ...counters, rewrites: counters.rewrites + 1 }
     await nft.transact([...replacement(table), ...generationIs(generation)])
+    hold(table)
+  }
+
+  /** The kernel has it: connections that the one before led elsewhere are looked for after, not before it. */
+  function hold(table: Table): void {
     held = table
+    connectionsAtMs = 0
   }
 
   /** Connections that were open when the agent ended carry the numbers that it had given. */
