@@ -56,7 +56,8 @@ export async function openLinux({ config, identity, forwarding, outside, view }:
   const { publicKey, secret } = loadWireguardKey(config.node.dataDir)
   const key = Buffer.from(publicKey).toString('base64')
   const encryption = createEncryption({ self, mark, underlay, port, key, secret, clock, log })
-  const devices = await createDevices({ self, underlay, vxlanPort, filtered, mark, encryption, clock, log })
+  const onMade = () => firewall.lookSoon()
+  const devices = await createDevices({ self, underlay, vxlanPort, filtered, mark, encryption, onMade, clock, log })
   const firewall = await createFirewall({
     clock,
     log,

@@ -42,7 +42,7 @@ const real = createClock()
 const clock = { ...real, now: () => real.now() + later }
 const encryption = encryptionOf({ self, underlay, mark, clock, log })
 const own = { vxlanPort: 4789, filtered: () => false, mark, encryption }
-const devices = await createDevices({ self, underlay, ...own, clock, log })
+const devices = await createDevices({ self, underlay, ...own, onMade: () => {}, clock, log })
 const runtime = createProcessRuntime({ dir: '/run/runtime', clock, log })
 for (const step of steps) {
   const answer = await take(step).catch((error) => ({ failed: reasonOf(error) }))

@@ -22,7 +22,7 @@ const log: Log = { debug() {}, info() {}, warn: tell, error: tell }
 const clock = createClock()
 const encryption = encryptionOf({ self, underlay, mark: '0badcafe', clock, log })
 const own = { vxlanPort: 4789, filtered: areBridgesFiltered, mark: '0badcafe', encryption }
-const devices = await createDevices({ self, underlay, ...own, clock, log })
+const devices = await createDevices({ self, underlay, ...own, onMade: () => {}, clock, log })
 const firewall = await createFirewall({ clock, log, onRestored: () => process.stdout.write('restored\n') })
 const remembered: Wanted[] = []
 const encrypted = { device: wireguardName('0badcafe'), vxlanPort: 4789 }

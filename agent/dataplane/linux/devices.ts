@@ -69,6 +69,8 @@ export interface NetworkProblem {
 }
 
 export interface DevicesOptions extends Owner {
+  /** A network was made, or made anew: whatever else was routed by its bridge is lost. */
+  onMade(): void
   readonly encryption: Encryption
   readonly clock: Clock
   readonly log: Log
@@ -127,7 +129,10 @@ export async function createDevices(options: DevicesOptions): Promise<Devices> {
 
   async function ensure(network: OverlayNetwork, { nodes }: Overlay): Promise<string | undefined> {
     const now = await current()
-    return await ensureNetwork(network, now, () => encryption.ensure(nodes, now.site.pathMtu))
+    const before = now.networks.get(network.id)
+    const sentence = await ensureNetwork(network, now, () => encryption.ensure(nodes, now.site.pathMtu))
+    if (now.networks.get(network.id) !== before) options.onMade()
+    return sentence
   }
 
   /** A route that came after the network takes some of its addresses, whatever we do: told, and nothing is taken down. */
