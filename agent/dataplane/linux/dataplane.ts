@@ -280,8 +280,7 @@ class Linux implements LinuxDataplane {
     this.isHarmed = false
     const { devices, firewall } = this.options
     firewall.lookSoon()
-    for (const [task, local] of [...this.locals]) {
-      const { links, netns, request, way } = local
+    for (const [task, { links, netns, request, way }] of [...this.locals]) {
       if (netns === '') continue
       const name = netns.slice(netns.lastIndexOf('/') + 1)
       const why = existsSync(netns)
@@ -311,10 +310,11 @@ class Linux implements LinuxDataplane {
   /** What an earlier run made for tasks that ended meanwhile. One whose record still says that it runs may be adopted yet. */
   private async sweep({ places }: Overlay): Promise<void> {
     const { devices, self } = this.options
+    // First: what cannot be removed from now on is for the next time.
+    this.isLeft = false
     const strays = devices.known().filter((task) => !this.locals.has(task))
     const live = new Set(places.filter(({ node }) => node === self).map(({ task }) => task))
     for (const task of strays) if (!live.has(task)) await this.remove(task)
-    this.isLeft = false
   }
 
   private overlayOf(request: AttachRequest): Overlay {
