@@ -5,6 +5,7 @@
  */
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import { fault, reasonOf } from '../../fault.ts'
+import { createTurns } from '../../turns.ts'
 import type { Clock } from '../../world.ts'
 import { tableName } from './text.ts'
 import { run, toolFolders } from './tools.ts'
@@ -32,7 +33,7 @@ export function createNft(clock: Clock): Nft {
   let child: ChildProcessWithoutNullStreams | undefined
   let said = ''
   let waiting: { resolve(answer: string): void; reject(error: Error): void } | undefined
-  let tail: Promise<unknown> = Promise.resolve()
+  const inTurn = createTurns(1)
 
   function started(): ChildProcessWithoutNullStreams {
     if (child !== undefined) return child
@@ -64,9 +65,7 @@ export function createNft(clock: Clock): Nft {
   }
 
   function say(lines: readonly string[]): Promise<string> {
-    const answer = tail.then(() => exchange(lines))
-    tail = answer.catch(() => {})
-    return answer
+    return inTurn(() => exchange(lines))
   }
 
   function exchange(lines: readonly string[]): Promise<string> {
