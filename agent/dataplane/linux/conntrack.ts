@@ -131,7 +131,6 @@ export async function forgetOutdated(current: () => Current): Promise<number> {
   const gone = tracked.length === 0 ? [] : outdated(tracked, current())
   for (const { destination, port, backend, backendPort } of gone) {
     const words = [
-      '-D',
       '-f',
       destination.includes(':') ? 'ipv6' : 'ipv4',
       '-p',
@@ -143,8 +142,7 @@ export async function forgetOutdated(current: () => Current): Promise<number> {
       '--reply-src',
       backend,
     ]
-    // It fails when the last of them has just ended by itself, which is what we want.
-    await run('conntrack', [...words, '--reply-port-src', backendPort].map(String)).catch(() => {})
+    await forgetConnections([...words, '--reply-port-src', backendPort].map(String))
   }
   return gone.length
 }
@@ -171,3 +169,17 @@ export function eachConnection(family: Family, words: readonly string[], take: (
     child.on('close', () => resolve())
   })
 }
+
+/**
+ * Deletes all that `words` choose. When one of them ends by itself meanwhile, conntrack(8) stops before the rest, and is begun anew; that there is none
+ * is as good.
+ */
+export async function forgetConnections(words: readonly string[]): Promise<void> {
+  for (let tries = 0; tries < FORGET_TRIES; tries++) {
+    const why = await run('conntrack', ['-D', ...words]).then(() => '', reasonOf)
+    if (!why.includes("doesn't exist")) return
+  }
+}
+
+/** Each try goes at least as far as the one before; what is left after so many is of a busy address, and found by the next comparison. */
+const FORGET_TRIES = 5

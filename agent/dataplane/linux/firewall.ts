@@ -1,8 +1,8 @@
 /**
  * The kernel's way of the linux data plane: one nftables table of our own, made so from `routes()` (design.md 8).
  *
- * Owns the table `inet grapevine`, the policy routes of replies through entry nodes, and the conntrack entries of our addresses. Never touches
- * another program's table, and never a device: those are devices.ts.
+ * Owns the table `inet grapevine`, the policy routes of replies through entry nodes, and the conntrack entries of our addresses while their network is
+ * here (when it goes: networks.ts). Never touches another program's table, and never a device: those are devices.ts.
  */
 import type { NodeId } from '../../../protocol/ids.ts'
 import { ingressNetwork } from '../../../protocol/model.ts'

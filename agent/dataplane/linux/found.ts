@@ -27,15 +27,24 @@ export interface Found {
 }
 
 export async function readKernel(group: number): Promise<Found> {
-  const [links, addresses, routes, routes6, neighbours, forwarding] = await Promise.all([
+  const [links, addresses, routes, neighbours, forwarding] = await Promise.all([
     tableOf('ip', ['link', 'show']),
     tableOf('ip', ['address', 'show']),
-    tableOf('ip', ['-4', 'route', 'show', 'table', 'main']),
-    hasIpv6() ? tableOf('ip', ['-6', 'route', 'show', 'table', 'main']) : [],
+    rowsOfMain(),
     tableOf('ip', ['neighbour', 'show', 'nud', 'permanent']),
     tableOf('bridge', ['fdb', 'show']),
   ])
-  return foundIn({ links, addresses, routes: [...routes, ...routes6], neighbours, forwarding }, group)
+  return foundIn({ links, addresses, routes, neighbours, forwarding }, group)
+}
+
+/** The main table of both families. */
+export async function routesOfMain(): Promise<readonly HostRoute[]> {
+  return (await rowsOfMain()).map(route)
+}
+
+async function rowsOfMain(): Promise<readonly Row[]> {
+  const families = hasIpv6() ? ['-4', '-6'] : ['-4']
+  return (await Promise.all(families.map((family) => tableOf('ip', [family, 'route', 'show', 'table', 'main'])))).flat()
 }
 
 /** Whether all that belongs to a network is there as it should be. */
@@ -81,9 +90,13 @@ export function foundIn(tables: Tables, group: number): Found {
         ((addr_info ?? []) as readonly Row[]).map(({ local }) => `${text(ifname)} ${text(local)}`),
       ),
     ),
-    routes: tables.routes.map(({ dst, dev }) => ({ dst: text(dst), dev: text(dev) })),
+    routes: tables.routes.map(route),
     forwarding: { neighbours, ports: portsIn(tables.forwarding, isOurs) },
   }
+}
+
+function route({ dst, dev }: Row): HostRoute {
+  return { dst: text(dst), dev: text(dev) }
 }
 
 function link(row: Row): FoundLink {

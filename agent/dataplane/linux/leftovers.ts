@@ -4,6 +4,7 @@
  */
 import { readdirSync, readlinkSync, statSync } from 'node:fs'
 import type { TaskId } from '../../../protocol/ids.ts'
+import { forgetNetworksOf } from './departed.ts'
 import { passageRules, removePassageRule } from './docker-user.ts'
 import { leadQuestions } from './guests.ts'
 import { hasIpv6 } from './ipv6.ts'
@@ -54,6 +55,7 @@ export async function removeLeftovers(leftovers: readonly Leftover[]): Promise<r
     'ip -6',
     names('rule of IPv6').map((name) => `rule delete ${name}`),
   )
+  await forgetNetworksOf(names('device').filter((name) => name.startsWith('vb')))
   const refused = await batchAll('ip', [
     ...names('rule').map((name) => `rule delete ${name}`),
     ...names('device').map((name) => `link delete dev ${name}`),

@@ -3,6 +3,7 @@
  */
 import type { OverlayNetwork } from '../../core/routes/overlay.ts'
 import { holderText } from '../holders.ts'
+import { forgetNetworksOf } from './departed.ts'
 import { type Found, isWhole, readKernel } from './found.ts'
 import { forwardIpv6 } from './ipv6.ts'
 import { cablesOf, forget, type State } from './kernel-state.ts'
@@ -68,8 +69,9 @@ async function makeDevices(devices: NetworkDevices, found: Found, { site, tasks 
   return sentences.refused(devices, refusal, { port: site.vxlanPort, holder })
 }
 
-/** One that is not there is refused, which is as good. */
+/** With the connections of their networks. One that is not there is refused, which is as good. */
 export async function removeBridges(names: readonly string[], now: State): Promise<void> {
+  await forgetNetworksOf(names)
   await batchAll('ip', names.flatMap(removeLines))
   for (const name of names) {
     now.bridges.delete(name)

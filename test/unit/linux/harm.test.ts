@@ -84,10 +84,12 @@ test('a connection is forgotten for whoever spoke on it from an address of ours 
   const line = (from: string, answers: string) =>
     `tcp      6 431999 ESTABLISHED src=${from} dst=10.77.0.1 sport=4 dport=80 src=${answers} dst=${from} sport=80 dport=4 [ASSURED] mark=0 use=1`
   expect(departedIn(line('192.0.2.1', '10.0.9.7'), now)).toEqual([])
-  expect(departedIn(line('192.0.2.1', '10.0.9.8'), now)).toEqual(['10.0.9.8'])
-  expect(departedIn(line('10.0.9.9', '192.0.2.1'), now)).toEqual(['10.0.9.9'])
+  expect(departedIn(line('192.0.2.1', '10.0.9.8'), now)).toEqual([{ end: 'reply', address: '10.0.9.8' }])
+  expect(departedIn(line('10.0.9.9', '192.0.2.1'), now)).toEqual([{ end: 'orig', address: '10.0.9.9' }])
   expect(departedIn(line('10.0.9.1', '10.0.9.7'), now)).toEqual([])
   expect(departedIn(line('2001:db8::1', 'fd09::7'), now)).toEqual([])
-  expect(departedIn(line('2001:db8::1', 'fd09::8'), now)).toEqual(['fd09::8'])
-  expect(departedIn(line('fd09:0:0:0:0:0:0:1', 'fd09:0:0:0:0:0:0:9'), now)).toEqual(['fd09:0:0:0:0:0:0:9'])
+  expect(departedIn(line('2001:db8::1', 'fd09::8'), now)).toEqual([{ end: 'reply', address: 'fd09::8' }])
+  expect(departedIn(line('fd09:0:0:0:0:0:0:1', 'fd09:0:0:0:0:0:0:9'), now)).toEqual([
+    { end: 'reply', address: 'fd09:0:0:0:0:0:0:9' },
+  ])
 })
