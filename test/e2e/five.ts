@@ -7,7 +7,7 @@
 import { afterAll, onTestFailed } from 'vitest'
 import { needs, needsMachines } from '../needs.ts'
 import { until } from '../until.ts'
-import { runningTasks, runs, webProgram } from './clients.ts'
+import { type RunningTask, runningTasks, runs, webProgram } from './clients.ts'
 import { type Lan, type Machine, openLan, outsideAddress } from './machines.ts'
 import { taskOf } from './overlay.ts'
 import { type Asked, trackConnections, type Witness, witness } from './witnesses.ts'
@@ -27,6 +27,11 @@ export interface Five {
   follow(machine: Machine): void
   /** Waits until so many requests in a row were answered through a machine, all begun after this call. */
   streak(machine: Machine, count: number): Promise<void>
+  /**
+   * Waits until each machine runs one task of the service, and so none moves to another: who comes back gets its share later, when it has stayed for a while
+   * (rebalance.ts).
+   */
+  even(): Promise<readonly RunningTask[]>
   /** Waits until the kernels of all who are left lead nowhere that is lost; they learn it just after the lists of nodes. No new connection goes there any more. */
   known(): Promise<void>
   /**
@@ -189,6 +194,15 @@ async function open(): Promise<Five> {
       )
     },
     follow: trackers.follow,
+    async even() {
+      return await until(
+        async () => {
+          const tasks = await runs(machines, 'web', 5)
+          return new Set(tasks.map(({ node }) => node)).size === 5 && tasks
+        },
+        { deadlineMs: 90_000, everyMs: 200, what: 'each machine to run one task' },
+      )
+    },
     async known() {
       const open = excuses.filter(({ untilMs }) => untilMs === Number.POSITIVE_INFINITY)
       const lost = new Set(open.flatMap(({ entries, servers }) => (servers === undefined ? [...entries] : [])))

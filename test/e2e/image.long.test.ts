@@ -14,12 +14,15 @@ import {
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import { reasonOf } from '../../agent/fault.ts'
 import { needs, needsMachines } from '../needs.ts'
 import { root } from '../tidy/source.ts'
 import { until } from '../until.ts'
 
 /** The engine pulls nothing, and builds and starts three Nodes on two cores. */
 const patienceMs = 300_000
+/** No command takes a third of that: one that does is told, with what the containers say. */
+const commandMs = patienceMs / 3
 let engine: ChildProcess | undefined
 let folder = ''
 
@@ -28,7 +31,8 @@ beforeAll(async () => {
   await importBase()
 }, patienceMs)
 
-afterEach(async () => {
+afterEach(async ({ task }) => {
+  if (task.result?.state === 'fail') process.stderr.write(await whatTheySay())
   const left = (await docker('ps', '-aq')).split('\n').filter((id) => id !== '')
   if (left.length > 0) await docker('rm', '-f', '-v', ...left)
 })
@@ -207,6 +211,18 @@ async function compose(...words: readonly string[]): Promise<void> {
 
 const container = (service: string) => `grapevine_${service}_1`
 
+/** Of all containers, for a test that failed. */
+async function whatTheySay(): Promise<string> {
+  const names = (await docker('ps', '-a', '--format', '{{.Names}}')).split('\n').filter((name) => name !== '')
+  const lines = names.flatMap((name) => [
+    `docker -H ${socket()} exec ${name} vine service ps --no-trunc $(docker -H ${socket()} exec ${name} vine service ls -q)`,
+    `docker -H ${socket()} logs --tail 50 ${name}`,
+    `docker -H ${socket()} top ${name} -eo pid,ppid,etimes,args`,
+  ])
+  const told = lines.map((line) => said('sh', ['-c', `echo '--- ${line}'; ${line} 2>&1`]).catch(reasonOf))
+  return `${(await Promise.all(told)).join('\n')}\n`
+}
+
 /** As somebody on the engine's machine, at a port that it publishes. */
 function ask(port: number): Promise<string> {
   return said('nsenter', ['-t', String(engine?.pid), '-n', 'curl', '-sS', '-m', '3', `http://127.0.0.1:${port}/`])
@@ -218,8 +234,10 @@ function docker(...words: readonly string[]): Promise<string> {
 
 function said(program: string, words: readonly string[]): Promise<string> {
   return new Promise((resolve, reject) => {
-    execFile(program, words, { maxBuffer: 16 * 1024 * 1024 }, (error, out, err) =>
-      error === null ? resolve(out.trim()) : reject(new Error(`${program} ${words.join(' ')}: ${out}${err}`)),
+    execFile(program, words, { maxBuffer: 16 * 1024 * 1024, timeout: commandMs }, (error, out, err) =>
+      error === null
+        ? resolve(out.trim())
+        : reject(new Error(`${program} ${words.join(' ')}: ${out}${err}${error.killed ? 'no end' : ''}`)),
     )
   })
 }
