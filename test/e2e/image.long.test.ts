@@ -138,7 +138,10 @@ function socket(): string {
   return `unix://${join(folder, 'docker.sock')}`
 }
 
-/** busybox, GNU tar and the libraries of Node: what BUILD and BASE of the Dockerfile are to have, less what the set-up here already has. */
+/**
+ * busybox, a shell, GNU tar and the libraries of Node: what BUILD and BASE of the Dockerfile are to have, less what the set-up here already has. Not the
+ * shell of busybox, which runs its own `ip` before any that is on the disk.
+ */
 async function importBase(): Promise<void> {
   const base = join(folder, 'base')
   for (const part of ['bin', 'usr/bin', 'etc', 'tmp', 'proc', 'dev', 'sys', 'run', 'var'])
@@ -147,13 +150,15 @@ async function importBase(): Promise<void> {
   copyFileSync(busybox, join(base, 'bin', 'busybox'))
   execFileSync(busybox, ['--list'], { encoding: 'utf8' })
     .split('\n')
-    .filter((applet) => applet !== '' && applet !== 'busybox' && applet !== 'tar')
+    .filter((applet) => applet !== '' && !['busybox', 'sh', 'tar'].includes(applet))
     .forEach((applet) => {
       symlinkSync('busybox', join(base, 'bin', applet))
     })
-  const tar = execFileSync('sh', ['-c', 'command -v tar'], { encoding: 'utf8' }).trim()
-  copyFileSync(tar, join(base, 'bin', 'tar'))
-  for (const program of [tar, realpathSync(process.execPath), busybox]) copyLibraries(program, base)
+  for (const program of ['/bin/sh', '/bin/tar']) {
+    copyFileSync(program, join(base, program))
+    copyLibraries(program, base)
+  }
+  for (const program of [realpathSync(process.execPath), busybox]) copyLibraries(program, base)
   addPackages(base)
   await pipe(['tar', '-C', base, '-c', '.'], ['import', '-', 'base'])
 }
@@ -234,10 +239,14 @@ function docker(...words: readonly string[]): Promise<string> {
 
 function said(program: string, words: readonly string[]): Promise<string> {
   return new Promise((resolve, reject) => {
-    execFile(program, words, { maxBuffer: 16 * 1024 * 1024, timeout: commandMs }, (error, out, err) =>
-      error === null
-        ? resolve(out.trim())
-        : reject(new Error(`${program} ${words.join(' ')}: ${out}${err}${error.killed ? 'no end' : ''}`)),
+    execFile(
+      program,
+      words,
+      { maxBuffer: 16 * 1024 * 1024, timeout: commandMs, killSignal: 'SIGKILL' },
+      (error, out, err) =>
+        error === null
+          ? resolve(out.trim())
+          : reject(new Error(`${program} ${words.join(' ')}: ${out}${err}${error.killed ? 'no end' : ''}`)),
     )
   })
 }
