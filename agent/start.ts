@@ -57,16 +57,18 @@ export async function startAgent(given: AgentConfig, io: AgentIo): Promise<numbe
     const identity = loadIdentity(config.node.dataDir)
     const origin = originOf(config, identity, await readBelonging(disk))
     const outside: Outside = { clock: createClock(), random: createRandom(), log }
+    const api: Parts['api'] = { serving: undefined }
     let node: Node | undefined
     const edges = await openEdges(config, identity, outside, () => node)
     try {
       const events = createEventRing(outside.clock)
-      const parts: Parts = { config, identity, origin, ending, outside, edges, disk, events, io }
+      const parts: Parts = { config, identity, origin, ending, outside, edges, disk, events, api, io }
       const opened = await openNode(parts)
       node = opened.node
       return await live(parts, opened)
     } finally {
       await edges.close()
+      await api.serving?.close()
     }
   } finally {
     unlock()
@@ -83,6 +85,8 @@ interface Parts {
   readonly edges: Edges
   readonly disk: Disk
   readonly events: EventRing
+  /** From when it takes part. Closed last of all: whoever asked the agent to end waits for its silence. */
+  readonly api: { serving: Serving | undefined }
   readonly io: AgentIo
 }
 
@@ -140,8 +144,8 @@ async function live(parts: Parts, opened: Opened): Promise<number> {
       ending: ending.decided,
       isEnding: ending.isDecided,
     })
-    const serving = belonging === undefined ? undefined : await takePart(parts, opened, belonging)
-    return await end(node, serving, ending, parts.outside.log)
+    if (belonging !== undefined) await takePart(parts, opened, belonging)
+    return await end(node, belonging !== undefined, ending, parts.outside.log)
   } catch (thrown) {
     await node.stop({ backSoon: false })
     throw thrown
@@ -149,7 +153,7 @@ async function live(parts: Parts, opened: Opened): Promise<number> {
 }
 
 /** From admission on: says that this node is up, serves its API, and greets. */
-async function takePart(parts: Parts, { node, control }: Opened, belonging: Belonging): Promise<Serving> {
+async function takePart(parts: Parts, { node, control }: Opened, belonging: Belonging): Promise<void> {
   const { config, identity, origin, ending, outside, edges } = parts
   const { cluster, certificate } = belonging
   await writeBelonging(parts.disk, belonging)
@@ -177,12 +181,13 @@ async function takePart(parts: Parts, { node, control }: Opened, belonging: Belo
     signRemoval: (target, atMs) =>
       signRemoval({ cluster, node: target, by: identity.nodeId, atMs }, identity, certificate),
     stop: ({ keepTasks }) => ending.decide({ code: 0, how: keepTasks ? 'back-soon' : 'leave' }),
+    isEnding: ending.isDecided,
   })
-  const serving = await serve(config, context, edges.mesh)
+  parts.api.serving = await serve(config, context, edges.mesh)
   const first = origin.isFounder ? await context.tokens.issue(firstTokenMs) : undefined
   if (node.view.members.size > 1) await firstWord(control, () => ending.isDecided(), outside.clock)
   // One that was removed meanwhile takes part only to stop its tasks: it greets nobody.
-  if (ending.isDecided()) return serving
+  if (ending.isDecided()) return
   parts.io.out.write(
     greeting({
       name: config.node.name,
@@ -193,7 +198,6 @@ async function takePart(parts: Parts, { node, control }: Opened, belonging: Belo
       join: first?.join,
     }),
   )
-  return serving
 }
 
 /** Flows to a dead node end at once; a removed one keeps no connection. */
@@ -206,12 +210,11 @@ function tellMesh(view: ReplicatedView, mesh: Mesh): void {
 }
 
 /** Waits for the word to end, and ends the node as it says. Resolves to the exit code. */
-async function end(node: Node, serving: Serving | undefined, ending: EndingDesk, log: Log): Promise<number> {
+async function end(node: Node, tookPart: boolean, ending: EndingDesk, log: Log): Promise<number> {
   const { code, how } = await ending.decided
-  await serving?.close()
   if (how === 'give-way') await node.giveWay()
   // One that was never let in has nothing to drain and nobody to tell.
-  else if (how === 'leave' && serving !== undefined) {
+  else if (how === 'leave' && tookPart) {
     log.info('draining: tasks stop here and run elsewhere; a second signal ends at once')
     await node.leave()
   } else await node.stop({ backSoon: how === 'back-soon' })

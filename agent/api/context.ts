@@ -42,6 +42,8 @@ export interface ApiContext {
   removeNode(node: NodeId): Promise<Held>
   /** Ends the agent once the answer is sent: with its tasks kept ("back soon"), or as a drain, leave and exit. */
   stop(options: { readonly keepTasks: boolean }): void
+  /** It has been told to end: it takes no orders any more, and answers pings until it has ended. */
+  isEnding(): boolean
   /** Counters of forwarding since the agent began, a row a service and entry. */
   flows(): readonly FlowCounters[]
   /** Single flows and attempts, those that ended before `sinceMs` (wall ms) left out. */

@@ -14,6 +14,7 @@ import type { ApiContext } from './context.ts'
 import { noEngine } from './engine/engine.ts'
 import { throughEngine } from './engine/paths.ts'
 import type { ApiRequest, Reply } from './exchange.ts'
+import { ping } from './handlers/system.ts'
 import { hasRegistryAuth, registryAuthHeader, relayedHeader, warningsHeader } from './headers.ts'
 import { apiVersion, createRouter } from './router.ts'
 import { routes } from './routes.ts'
@@ -148,6 +149,8 @@ export function createHttpServer(context: ApiContext): http.Server {
       const url = parseUrl(incoming.url ?? '/')
       const match = route(incoming.method ?? 'GET', url.pathname)
       if (match instanceof Fault) throw match
+      if (context.isEnding() && match.handle !== ping)
+        throw fault('unavailable', 'this agent is ending and takes no orders any more', 'Ask another node')
       const request: ApiRequest = {
         method: incoming.method ?? 'GET',
         path: match.path,

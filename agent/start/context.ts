@@ -36,6 +36,7 @@ export interface ContextParts {
   readonly joinAddress: () => string
   readonly signRemoval: (node: string, atMs: number) => Uint8Array
   readonly stop: ApiContext['stop']
+  readonly isEnding: ApiContext['isEnding']
 }
 
 export function createContext(parts: ContextParts): ApiContext {
@@ -69,6 +70,7 @@ export function createContext(parts: ContextParts): ApiContext {
       return (await view.commit([{ scope: 'cluster', kind: 'removal', id: target, value }])).held
     },
     stop: parts.stop,
+    isEnding: parts.isEnding,
     flows: () => flowCounters(dataplane, node),
     flowLog: (sinceMs) => ({
       open: dataplane.flows(),

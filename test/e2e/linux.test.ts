@@ -139,6 +139,9 @@ test('where the machine is not fit, linux does not start and says why; auto forw
     // Whatever its port, a tunnel is tracked by what is in it alone.
     expect(await here.ok('conntrack -L -p udp 2>/dev/null')).not.toMatch(/dport=(4789|4790) /)
   }
+  // It returns when all has ended, tasks and kernel too.
+  await n1.ok('vine agent stop')
+  expect(await n1.ok('ip -o link show type bridge; ip netns; nft list tables; pgrep -f "[s]him.sh" | wc -l')).toBe('0')
 })
 
 /** Begins to count, in a table of the test's own, the packets that the machine's kernel sends on from a virtual IP to a task. */

@@ -6,19 +6,28 @@ import { usage } from '../usage.ts'
 
 /** 30 s: a drain waits for the grace period of each task, 10 s unless set otherwise, and for members to take note. */
 const waitMs = 30_000
+/** 1 s: whoever waits longer is told for what. */
+const tellMs = 1_000
 
 export async function stop(call: Call): Promise<number> {
   if (call.args[0] !== 'stop')
     throw usage(`unknown word "${call.args[0]}" after vine agent`, 'There is only: vine agent stop')
   const keepTasks = on(call.options, 'keepTasks')
   await call.api.post('/grapevine/stop', {}, keepTasks ? { 'keep-tasks': true } : {})
-  const until = call.io.now() + waitMs
-  while (call.io.now() < until) {
+  const askedMs = call.io.now()
+  let isTold = false
+  while (call.io.now() < askedMs + waitMs) {
     if (await isSilent(call)) {
       call.io.out.write(
         keepTasks ? 'The agent has stopped; its tasks run on.\n' : 'The agent has left the cluster and stopped.\n',
       )
       return 0
+    }
+    if (!isTold && call.io.now() > askedMs + tellMs) {
+      call.io.err.write(
+        keepTasks ? 'The agent is stopping\n' : 'The agent is stopping: its tasks have their grace period to end\n',
+      )
+      isTold = true
     }
     await pause(100)
   }

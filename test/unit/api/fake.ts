@@ -146,6 +146,7 @@ export function createFake(): Fake {
     stop: (options) => {
       set.stopped = options
     },
+    isEnding: () => set.stopped !== undefined,
     flows: () => set.flows,
     flowLog: (sinceMs) => ({
       open: [],

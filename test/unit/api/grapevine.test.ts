@@ -209,6 +209,13 @@ describe('the node itself', () => {
     expect(api.fake.set.stopped).toEqual(options)
   })
 
+  test('from then on it takes no orders, and answers pings until it has ended', async () => {
+    await api.request('POST', '/grapevine/stop')
+    expect((await api.get('/_ping')).status).toBe(200)
+    const refused = await api.get('/services')
+    expect([refused.status, refused.body.message]).toEqual([503, 'this agent is ending and takes no orders any more'])
+  })
+
   test('POST /swarm/leave without force stops nothing and says what leaving would do, as every node is a manager', async () => {
     const refused = await api.request('POST', '/swarm/leave')
     expect([refused.status, refused.body.message]).toEqual([
