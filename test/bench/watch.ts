@@ -6,6 +6,7 @@
  */
 import { createSocket, type Socket } from 'node:dgram'
 import * as dnsPacket from 'dns-packet'
+import { pause } from './figure.ts'
 import { type Machine, nodeStates } from './swarm.ts'
 
 export interface Seen {
@@ -103,7 +104,7 @@ export function watchAll(machines: readonly Machine[], service: string): Watch {
     while (!stopped) {
       const nextMs = performance.now() + tasksEveryMs
       if (one.machine.state === 'up') await look(one).catch(() => {})
-      await new Promise((resolve) => setTimeout(resolve, Math.max(1, nextMs - performance.now())))
+      await pause(Math.max(1, nextMs - performance.now()))
     }
   }
 

@@ -10,6 +10,7 @@ import type { KnownMember } from '../../../agent/transport/admission.ts'
 import { foundCluster } from '../../../agent/trust/certificate.ts'
 import { createIdentity, type Identity, identityOf } from '../../../agent/trust/identity.ts'
 import { admitted, memberOf, type Registry, registry, station } from '../../contract/transport/stations.ts'
+import { pause } from '../figure.ts'
 
 interface Begin {
   readonly pem: string
@@ -50,11 +51,11 @@ async function parent(nodes: number, seconds: number): Promise<void> {
   for (const process of children) process.send({ members })
   await poll(() => [...connected.values()].filter((count) => count === nodes - 1).length === nodes, 120_000)
   console.log(`full mesh of ${nodes} after ${Math.round(performance.now() - t0)} ms`)
-  await sleep(5_000)
+  await pause(5_000)
   const bytesBefore = loopbackBytes()
   for (const process of children) process.send({ usage: true })
   await poll(() => usage.length === nodes)
-  await sleep(10_000)
+  await pause(10_000)
   for (const process of children) process.send({ usage: true })
   await poll(() => usage.length === 2 * nodes)
   const perNode = (loopbackBytes() - bytesBefore) / 10 / nodes / 1000
@@ -67,7 +68,7 @@ async function parent(nodes: number, seconds: number): Promise<void> {
   for (let round = 0; round < seconds; round++) {
     heard = []
     children[round % nodes]!.send({ publish: true })
-    await sleep(1_000)
+    await pause(1_000)
     each.push(...heard)
     last.push(heard.length < nodes - 1 ? Number.POSITIVE_INFINITY : Math.max(...heard))
   }
@@ -147,10 +148,6 @@ async function poll(condition: () => boolean, ms = 30_000): Promise<void> {
   const end = performance.now() + ms
   while (!condition()) {
     if (performance.now() > end) throw new Error('gave up waiting')
-    await sleep(50)
+    await pause(50)
   }
-}
-
-function sleep(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms))
 }
