@@ -12,8 +12,11 @@ import type { NodeId } from '../../protocol/ids.ts'
 /** 1 MB unwritten stops the flows of a link: two full windows, so one slow connection cannot fill memory. */
 const blockedBytes = 1024 * 1024
 
-/** Written buffers kept for re-use: what `blockedBytes` can have under way. */
-const spareMax = blockedBytes / outboxBytes
+/**
+ * Written buffers kept for re-use: what `blockedBytes` can have under way, and what flows put in before they hear that they are blocked. One too
+ * few is made anew for each megabyte, beside the heap, and V8 then marks the whole heap several times a second.
+ */
+const spareMax = blockedBytes / outboxBytes + 4
 
 export interface LinkOptions {
   readonly socket: TLSSocket

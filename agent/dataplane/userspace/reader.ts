@@ -2,8 +2,9 @@
  * Reads a dialled socket into memory that is used again, and hands on what it read.
  *
  * Node gives each read 64 KB of its own. A thousand bodies of 1 MB are then 1 GB beside the heap, and V8 marks the whole heap of an agent a
- * dozen times a second to find it free: half of the CPU of a transfer. A read that was taken in whole leaves its memory free at once; one
- * that was not goes with its memory, and the next read gets other. Memory of an ended connection goes to the next one.
+ * dozen times a second to find it free: half of the CPU of a transfer. A read that was taken in whole leaves its memory free at once, one that
+ * stopped the reading leaves it free when it goes on; one that is held goes with its memory, and the next read gets other. Memory of an ended
+ * connection goes to the next one, unless somebody may still hold it.
  */
 import type { OnReadOpts } from 'node:net'
 
@@ -18,7 +19,10 @@ const spareBytesMax = 1024 * 1024
 const smallSpares: Buffer[] = []
 const largeSpares: Buffer[] = []
 
-/** What became of a read: its memory is `free`, or `held` by who took it, or held and no more is wanted until somebody resumes the socket. */
+/**
+ * What became of a read: its memory is `free`, or `held` by who took it for as long as they like, or lent to them and no more is wanted: it is
+ * free again when they resume the socket, and not before.
+ */
 export type Taken = 'free' | 'held' | 'stop'
 
 /** Who gets the bytes. */
@@ -30,8 +34,10 @@ export class Reader {
   /** For `connect`. */
   readonly onread: OnReadOpts
   private taker: Taker | undefined
-  /** Invariant: no write that is under way refers to it. */
+  /** Invariant: no write that is under way refers to it, unless it is lent. */
   private buffer = fresh(smallBytes)
+  /** Nothing is read into the buffer until the socket is resumed. */
+  private lent = false
 
   constructor() {
     this.onread = { buffer: () => this.buffer, callback: (length) => this.took(length) }
@@ -44,7 +50,7 @@ export class Reader {
 
   /** The connection has ended: nothing is read after this. */
   close(): void {
-    spare(this.buffer)
+    if (!this.lent) spare(this.buffer)
     this.buffer = nothing
   }
 
@@ -54,7 +60,9 @@ export class Reader {
     const taken = taker === undefined ? 'stop' : taker.take(buffer.subarray(0, length))
     const isLarge = buffer.length === largeBytes
     const bytes = length === buffer.length || (isLarge && length >= calmBytes) ? largeBytes : smallBytes
-    if (taken === 'free' && bytes === buffer.length) return true
+    const isKept = taken !== 'held' && bytes === buffer.length
+    this.lent = isKept && taken === 'stop'
+    if (isKept) return taken !== 'stop'
     if (taken === 'free') spare(buffer)
     this.buffer = fresh(bytes)
     return taken !== 'stop'

@@ -20,18 +20,38 @@ function reading(take: (bytes: Buffer) => Taken) {
 }
 
 test('what somebody holds is never written over, whatever the size of the read', () => {
-  for (const taken of ['held', 'stop'] as const) {
-    const kept: Buffer[] = []
-    const { read } = reading((bytes) => {
-      kept.push(bytes)
-      return taken
-    })
-    const sizes = [10, 4_096, 65_536, 65_536, 20_000, 100, 4_096, 65_536, 3]
-    sizes.forEach((size, i) => void read(size, i + 1))
-    kept.forEach((bytes, i) => {
-      expect(new Set(bytes)).toEqual(new Set([i + 1]))
-    })
-  }
+  const kept: Buffer[] = []
+  const { read } = reading((bytes) => {
+    kept.push(bytes)
+    return 'held'
+  })
+  const sizes = [10, 4_096, 65_536, 65_536, 20_000, 100, 4_096, 65_536, 3]
+  sizes.forEach((size, i) => void read(size, i + 1))
+  kept.forEach((bytes, i) => {
+    expect(new Set(bytes)).toEqual(new Set([i + 1]))
+  })
+})
+
+test('what stopped the reading is free again when the reading goes on: a slow taker costs no memory', () => {
+  const { read, reader } = reading(() => 'stop')
+  read(4_096, 1)
+  const memory = () => (reader.onread.buffer as () => Uint8Array)().buffer
+  const first = memory()
+  for (let i = 0; i < 10; i++) expect(read(65_536, 1)).toBe(false)
+  expect(memory()).toBe(first)
+})
+
+test('memory that was lent when its connection ended goes to no other connection', () => {
+  const lent: Buffer[] = []
+  const slow = reading((bytes) => {
+    lent.push(bytes)
+    return 'stop'
+  })
+  slow.read(4_000, 1)
+  slow.reader.close()
+  const others = Array.from({ length: 300 }, () => reading(() => 'free'))
+  for (const { read } of others) read(4_000, 2)
+  expect(new Set(lent[0])).toEqual(new Set([1]))
 })
 
 test('memory that was taken is used again, larger while reads fill it, and small when calm returns', () => {
