@@ -90,13 +90,17 @@ function* fresh(endMs: number): Generator<number> {
 }
 
 /** A process of its own, so that a seed cannot disturb the next one and both cores work. */
+/** A large nursery: a tenth less CPU for a whole cluster in one heap. */
+const roomy = ['--max-semi-space-size=64', '--min-semi-space-size=64']
+
 function child(seed: number): Promise<{ readonly code: number; readonly output: string }> {
   const words = ['--seed', String(seed), '--minutes', values.minutes ?? String(fixedMinutes)]
   if (values.nodes !== undefined) words.push('--nodes', values.nodes)
   if (values.calm === true) words.push('--calm')
   for (const kind of values.fault ?? []) words.push('--fault', kind)
   return new Promise((resolve) => {
-    const process_ = spawn(process.execPath, [import.meta.filename, ...words], { stdio: ['ignore', 'pipe', 'pipe'] })
+    const args = [...roomy, import.meta.filename, ...words]
+    const process_ = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] })
     let output = ''
     for (const stream of [process_.stdout, process_.stderr])
       stream.setEncoding('utf8').on('data', (text) => (output += text))
