@@ -15,8 +15,8 @@ import { haproxyText } from './haproxy.ts'
 import { cpuMs } from './idle.ts'
 import { type Machine, openSwarm } from './swarm.ts'
 
-const rounds = 5
-const seconds = 3
+const rounds = 9
+const seconds = 2
 const nginxPort = 18_090
 const ports = { haproxy: 18_091, here: 18_092, there: 18_093 } as const
 type Way = keyof typeof ports
@@ -42,7 +42,7 @@ interface Round {
 
 export const tcp: Figure = {
   name: 'tcp',
-  title: 'TCP mesh beside haproxy (tcp, one thread), wrk and nginx, 5 rounds of 3 s each',
+  title: 'TCP mesh beside haproxy (tcp, one thread), wrk and nginx, 9 rounds of 2 s each',
   tools: ['wrk', 'haproxy', 'nginx'],
   async measure(say) {
     const swarm = await openSwarm({ nodes: 2 })
