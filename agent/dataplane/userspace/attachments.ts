@@ -8,7 +8,7 @@ import type { TaskId } from '../../../protocol/ids.ts'
 import type { Protocol } from '../../../protocol/model.ts'
 import { hash32 } from '../../core/routes/maglev.ts'
 import { fault } from '../../fault.ts'
-import type { Attachment, AttachmentPort, AttachRequest } from '../../world.ts'
+import type { Attachment, AttachmentPort, AttachRequest, Sandbox } from '../../world.ts'
 import { holderText, isTakenAt, takenPorts } from '../holders.ts'
 
 /** Below the kernel's ephemeral ports (32768), so that no outgoing connection takes one between choice and use. */
@@ -85,6 +85,17 @@ export class Attachments {
       'Stop that program, or choose another port',
     )
   }
+}
+
+/**
+ * A container on a bridge of its engine: its ports are its own. It does not reach our loopback addresses, so names are its engine's matter.
+ * Throws 'unavailable' when it has no address.
+ */
+export function attachmentOf({ targets }: AttachRequest, { address }: Sandbox): Attachment {
+  if (address === undefined)
+    throw fault('unavailable', 'The container has no address of its own: Docker has no default bridge')
+  const ports = targets.map(({ protocol, target }) => ({ protocol, target, actual: target }))
+  return { host: address, listen: '0.0.0.0', ports, resolver: undefined, hostsFile: undefined }
 }
 
 function freePort(seed: string, taken: ReadonlySet<number>): number {

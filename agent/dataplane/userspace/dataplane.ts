@@ -8,7 +8,6 @@ import { connect, type Server } from 'node:net'
 import type { NodeId, TaskId } from '../../../protocol/ids.ts'
 import { Ejections } from '../../core/routes/ejection.ts'
 import type { PublishedRoute, Routes } from '../../core/routes/types.ts'
-import { bindReason, fault } from '../../fault.ts'
 import type {
   ApplyProblem,
   Attachment,
@@ -19,18 +18,17 @@ import type {
   Log,
   Mesh,
   Random,
-  Sandbox,
 } from '../../world.ts'
-import { holderText } from '../holders.ts'
 import { AcceptTimeouts } from './accept-timeouts.ts'
-import { AliasBook, type AliasTarget, claimBlock, keyOf } from './aliases.ts'
+import { type AliasTarget, claimBlock } from './aliases.ts'
 import { Arrivals } from './arrivals.ts'
-import { Attachments } from './attachments.ts'
+import { Attachments, attachmentOf } from './attachments.ts'
 import { takeFlow } from './hosting.ts'
 import { type HostName, HostsFiles } from './hosts-files.ts'
 import { type Counters, type FailedAttempt, type FlowRecord, Ledger } from './ledger.ts'
 import { type Address, Listeners } from './listeners.ts'
-import type { RouteFacts } from './route.ts'
+import { notOpened, unsupported } from './problems.ts'
+import { Reachable } from './reachable.ts'
 import { OpenSockets } from './sockets.ts'
 
 export interface UserspaceOptions {
@@ -86,7 +84,7 @@ class Userspace implements UserspaceDataplane {
   readonly block: number
   private readonly options: UserspaceOptions
   private readonly marker: Server
-  private readonly aliases: AliasBook
+  private readonly reachable: Reachable
   private readonly attachments = new Attachments()
   private readonly ejections = new Ejections()
   private readonly ledger: Ledger
@@ -96,9 +94,6 @@ class Userspace implements UserspaceDataplane {
   private readonly timeouts: AcceptTimeouts
   private listenersOfTrouble: ((task: TaskId, why: 'refused' | 'timeout') => void)[] = []
   private routes: Routes = { revision: 0, published: [], services: [], tasks: [] }
-  /** What aliases may lead to now, by key. */
-  private reachable = new Map<string, RouteFacts & { readonly ports: Routes['services'][number]['ports'] }>()
-  private readonly openAliases = new Map<string, AliasTarget>()
   private applying: Promise<unknown> = Promise.resolve()
   private cancelRetry: Cancel = () => {}
   private closed = false
@@ -107,7 +102,7 @@ class Userspace implements UserspaceDataplane {
     this.options = options
     this.marker = marker
     this.block = block
-    this.aliases = new AliasBook(block)
+    this.reachable = new Reachable(block)
     this.ledger = new Ledger(options.self, options.clock)
     this.sockets = new OpenSockets(options.clock, options.log)
     this.timeouts = new AcceptTimeouts(options.clock)
@@ -186,18 +181,14 @@ class Userspace implements UserspaceDataplane {
   }
 
   addressOf(target: AliasTarget): string | undefined {
-    const key = keyOf(target)
-    if (!this.reachable.has(key) || this.closed) return undefined
-    const address = this.aliases.addressOf(target)
-    if (!this.openAliases.has(key)) {
-      this.openAliases.set(key, target)
-      void this.openAlias(key, address)
-    }
-    return address
+    if (this.closed) return undefined
+    const found = this.reachable.ask(target)
+    for (const address of found?.opened ?? []) void this.listeners.open(address)
+    return found?.host
   }
 
   targetOf(address: string): AliasTarget | 'unknown' | undefined {
-    return this.aliases.targetOf(address)
+    return this.reachable.targetOf(address)
   }
 
   hostsFileOf(task: TaskId): string | undefined {
@@ -244,7 +235,11 @@ class Userspace implements UserspaceDataplane {
   }
 
   private async attachNow(request: AttachRequest): Promise<Attachment> {
-    if (request.sandbox !== undefined) return await this.attachSandbox(request, request.sandbox)
+    if (request.sandbox !== undefined) {
+      const attachment = attachmentOf(request, request.sandbox)
+      await this.adopt(request, attachment)
+      return attachment
+    }
     // A task that serves a published port itself takes it over from us.
     for (const { protocol, target } of request.targets) {
       const fixed = request.fixed.get(target)
@@ -261,27 +256,9 @@ class Userspace implements UserspaceDataplane {
     return attachment
   }
 
-  /** A container on a bridge of its engine: its ports are its own. It does not reach our loopback addresses, so names are its engine's matter. */
-  private async attachSandbox(request: AttachRequest, { address }: Sandbox): Promise<Attachment> {
-    if (address === undefined)
-      throw fault('unavailable', 'The container has no address of its own: Docker has no default bridge')
-    const ports = request.targets.map(({ protocol, target }) => ({ protocol, target, actual: target }))
-    const attachment: Attachment = {
-      host: address,
-      listen: '0.0.0.0',
-      ports,
-      resolver: undefined,
-      hostsFile: undefined,
-    }
-    await this.adopt(request, attachment)
-    return attachment
-  }
-
   private async applyNow(routes: Routes): Promise<readonly ApplyProblem[]> {
     if (this.closed) return []
-    this.reachable = reachableFrom(routes)
-    const now = this.options.clock.now()
-    this.aliases.keep((target) => this.reachable.has(keyOf(target)), now)
+    this.reachable.follow(routes, this.options.clock.now())
     const known = new Set(
       [...routes.published, ...routes.services]
         .flatMap((route) => route.backends.map((b) => b.task))
@@ -289,16 +266,8 @@ class Userspace implements UserspaceDataplane {
     )
     this.ejections.keep((task) => known.has(task))
     this.ledger.keepTasks((task) => known.has(task))
-    const wanted = new Map<string, Address>()
-    for (const route of routes.published)
-      for (const address of this.published(route)) wanted.set(keyOfAddress(address), address)
-    for (const [key, target] of this.openAliases) {
-      for (const address of this.aliasAddresses(key, this.aliases.addressOf(target))) {
-        wanted.set(keyOfAddress(address), address)
-      }
-      if (!this.reachable.has(key)) this.openAliases.delete(key)
-    }
-    const failed = await this.listeners.make([...wanted.values()])
+    const wanted = [...routes.published.flatMap((route) => this.published(route)), ...this.reachable.addresses()]
+    const failed = await this.listeners.make(wanted)
     this.namesChanged()
     const problems = [...unsupported(routes), ...this.problems(failed)]
     this.cancelRetry()
@@ -313,32 +282,12 @@ class Userspace implements UserspaceDataplane {
     return this.options.addresses.map((host) => ({ protocol, host, port, target, facts: route, published: true }))
   }
 
-  private aliasAddresses(key: string, host: string): readonly Address[] {
-    const facts = this.reachable.get(key)
-    if (facts === undefined) return []
-    return facts.ports.flatMap(({ protocol, target }) =>
-      protocol === 'sctp' ? [] : [{ protocol, host, port: target, target, facts, published: false }],
-    )
-  }
-
-  private openAlias(key: string, host: string): Promise<unknown> {
-    return Promise.all(this.aliasAddresses(key, host).map((address) => this.listeners.open(address)))
-  }
-
   private problems(failed: readonly { readonly address: Address; readonly code: string }[]): readonly ApplyProblem[] {
     return failed.flatMap(({ address, code }) => {
-      const { protocol, port, host, facts } = address
-      if (!address.published) {
-        this.options.log.warn('An address of a service cannot be opened', { host, port, code })
-        return []
-      }
-      const why =
-        code === 'EADDRINUSE'
-          ? `is bound by ${holderText(protocol, host, port)} on ${host}`
-          : code === 'EACCES'
-            ? `on ${host} needs privileges that the agent does not have`
-            : `on ${host} cannot be opened: ${bindReason(code)}`
-      return [{ protocol, port, service: facts.service, sentence: `port ${port}/${protocol} ${why}` }]
+      if (address.published) return [notOpened(address, code)]
+      const { host, port } = address
+      this.options.log.warn('An address of a service cannot be opened', { host, port, code })
+      return []
     })
   }
 
@@ -351,41 +300,4 @@ class Userspace implements UserspaceDataplane {
       log.warn('A hosts file could not be written', { task, error: String(error) })
     }
   }
-}
-
-function keyOfAddress(address: Address): string {
-  return `${address.protocol} ${address.host} ${address.port}`
-}
-
-function reachableFrom(routes: Routes) {
-  const reachable = new Map<string, RouteFacts & { readonly ports: Routes['services'][number]['ports'] }>()
-  for (const route of routes.services) {
-    reachable.set(keyOf({ kind: 'service', network: route.network, id: route.service }), route)
-  }
-  for (const { network, task, service, backend } of routes.tasks) {
-    // To one task, whatever its health: who asks for it by name wants it and no other.
-    const options = routes.services.find((r) => r.service === service && r.network === network)?.options
-    reachable.set(keyOf({ kind: 'task', network, id: task }), {
-      service,
-      options: options ?? { affinity: 'none', proxyProtocol: false },
-      backends: [backend],
-      ports: backend.ports,
-    })
-  }
-  return reachable
-}
-
-function unsupported(routes: Routes): readonly ApplyProblem[] {
-  return routes.published.flatMap(({ protocol, port, service }) =>
-    protocol === 'sctp'
-      ? [
-          {
-            protocol,
-            port,
-            service,
-            sentence: `port ${port}/sctp needs the linux data plane, which this node does not run`,
-          },
-        ]
-      : [],
-  )
 }

@@ -33,11 +33,12 @@ export class Listeners {
     this.deps = deps
   }
 
-  /** Opens, updates and closes. Returns what could not be opened. */
-  async make(wanted: readonly Address[]): Promise<readonly { readonly address: Address; readonly code: string }[]> {
-    const keys = new Set(wanted.map(keyOf))
-    await Promise.all([...this.entries].map(([key, entry]) => (keys.has(key) ? undefined : this.close(key, entry))))
-    const results = await Promise.all(wanted.map(async (address) => ({ address, code: await this.open(address) })))
+  /** Opens, updates and closes. Of two that want one place the last gets it. Returns what could not be opened. */
+  async make(addresses: readonly Address[]): Promise<readonly { readonly address: Address; readonly code: string }[]> {
+    const wanted = new Map(addresses.map((address) => [keyOf(address), address]))
+    await Promise.all([...this.entries].map(([key, entry]) => (wanted.has(key) ? undefined : this.close(key, entry))))
+    const open = async (address: Address) => ({ address, code: await this.open(address) })
+    const results = await Promise.all([...wanted.values()].map(open))
     return results.flatMap(({ address, code }) => (code === undefined ? [] : [{ address, code }]))
   }
 
