@@ -118,6 +118,8 @@ export const serviceSchema = z.looseObject({
   previous: serviceSpecSchema.optional(),
   /** Version of the spec that this one was made from: a spec names its predecessor. */
   parent: versionSchema.optional(),
+  /** Dot of the write that made it; from the first change on, whose own dot says nothing of it. Tells who ever heard of it (reseed.ts). */
+  createdDot: z.object({ node: id, log: z.string().min(1).max(64), seq: z.number().int().min(1) }).optional(),
   /** Versions of the ancestors, newest first, at most 16: tells an ancestor from a spec lost in a merge. */
   ancestors: z.array(versionSchema).max(16),
   /** Grows by one with each update of the task template; newer tasks have higher generations. */

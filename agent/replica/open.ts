@@ -326,7 +326,7 @@ export async function openView(options: ViewOptions): Promise<ReplicatedView> {
     },
     finishReseed(scope, { theirs, seen, before }) {
       const records = scopes.get(scope)?.records ?? new Map<string, StateRecord>()
-      const keys = strayKeys(self, records, { theirs, seen })
+      const keys = strayKeys(records, { theirs, seen })
       const unheard = unheardDots(
         self,
         keys.map((key) => records.get(key) as StateRecord),

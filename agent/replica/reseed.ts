@@ -3,26 +3,27 @@
  */
 import { type Digest, type Dots, spokenFor } from '../../protocol/digest.ts'
 import type { NodeId } from '../../protocol/ids.ts'
-import type { ServiceValue, StateRecord } from '../../protocol/model.ts'
+import type { Author, ServiceValue, StateRecord } from '../../protocol/model.ts'
 import { contains, noRanges, type Ranges, subtract, union } from '../../protocol/ranges.ts'
 import { authorKey, recordKey } from '../../protocol/record.ts'
 
 /**
- * Keys that must go in a re-seed: what the holder knew and no longer has, and what was made elsewhere, changed meanwhile, and is unknown to the
- * holder, who would have it if it had not been deleted. What was made while away, here or by others on this side, is kept and contributed.
+ * Keys that must go in a re-seed: what the holder knew and no longer has, and what was changed meanwhile though the holder knew it and no longer has
+ * it. What was made while away, here or by others on this side, is kept and contributed.
  */
 export function strayKeys(
-  self: NodeId,
   records: ReadonlyMap<string, StateRecord>,
   holder: { readonly theirs: Digest; readonly seen: readonly StateRecord[] },
 ): readonly string[] {
   const known = spokenFor(holder.theirs)
   const dots = new Set(holder.seen.map(dotOf))
   const keys = new Set(holder.seen.map(recordKey))
+  const isKnown = (author: Author, seq: number) => contains(known.get(authorKey(author)) ?? noRanges, seq)
   return [...records]
     .filter(([key, record]) => {
-      if (contains(known.get(authorKey(record.author)) ?? noRanges, record.seq)) return !dots.has(dotOf(record))
-      return !keys.has(key) && isChangedElsewhere(self, record)
+      if (isKnown(record.author, record.seq)) return !dots.has(dotOf(record))
+      const created = createdDotOf(record)
+      return !keys.has(key) && created !== undefined && isKnown(created, created.seq)
     })
     .map(([key]) => key)
 }
@@ -61,9 +62,7 @@ function dotOf(record: StateRecord): string {
   return `${authorKey(record.author)}#${record.seq}`
 }
 
-/** Only services change after they were made; one that never changed was made while apart, since its only write is unknown to the holder. */
-function isChangedElsewhere(self: NodeId, { kind, value }: StateRecord): boolean {
-  if (kind !== 'service' || value === null) return false
-  const { created, ancestors, generation } = value as ServiceValue
-  return ancestors.length + generation > 0 && created.node !== self
+/** Of what was changed. Only services change after they were made; one that never did is told by its own dot. */
+function createdDotOf({ kind, value }: StateRecord): ServiceValue['createdDot'] {
+  return kind === 'service' && value !== null ? (value as ServiceValue).createdDot : undefined
 }

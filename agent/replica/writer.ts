@@ -9,7 +9,7 @@ import { throughWire } from '../../protocol/codec.ts'
 import { compareVersions, type Version, zeroVersion } from '../../protocol/hlc.ts'
 import type { NodeId } from '../../protocol/ids.ts'
 import { isDeleteFinal } from '../../protocol/merge.ts'
-import type { Kind, Scope, StateRecord } from '../../protocol/model.ts'
+import type { Kind, Scope, ServiceValue, StateRecord } from '../../protocol/model.ts'
 import { authorKey, hasOneWriter, misfit, recordKey, toWire } from '../../protocol/record.ts'
 import { assert, fault } from '../fault.ts'
 import type { Journal } from '../view.ts'
@@ -76,7 +76,7 @@ export function createWriter(options: WriterOptions): LocalWriter {
     const { scope, kind, id } = write
     const held = heldAt(write)
     const own = hasOneWriter(kind) || held?.author.node === self
-    const value = write.value === null ? null : throughWire(write.value)
+    const value = write.value === null ? null : throughWire(withCreatedDot(kind, write.value, held))
     const draft: StateRecord = {
       scope,
       kind,
@@ -197,6 +197,14 @@ export function createWriter(options: WriterOptions): LocalWriter {
       for (const { scope, kind, id, value } of written) putRecord({ scope, kind, id, value })
     },
   }
+}
+
+/** The first change of a service takes the place of the write that made it, and keeps its dot. */
+function withCreatedDot<V>(kind: Kind, value: V, held: StateRecord | undefined): V {
+  if (kind !== 'service' || held === undefined || held.value === null) return value
+  const { node, log } = held.author
+  const { createdDot = { node, log, seq: held.seq } } = held.value as ServiceValue
+  return { ...value, createdDot }
 }
 
 const misfits = {

@@ -20,14 +20,21 @@ test('after 30 hours apart both sides agree on what was created and deleted', as
   const left = watched.operator.createService(agent(1), { name: 'left', replicas: 2 })
   const right = watched.operator.createService(agent(3), { name: 'right', replicas: 2 })
   const both = [1, 3].map((n) => watched.operator.createService(agent(n), { name: 'both', replicas: 1 }))
+  // Changed at another node of its side than it was made at.
+  await watched.run(minute)
+  for (const [id, n] of [
+    [left, 2],
+    [right, 4],
+  ] as const)
+    watched.operator.scale(agent(n), id, 3)
   await watched.run(29 * hour)
   cluster.world.net.heal()
   await watched.settle(5 * minute)
   for (const id of [goneLeft, goneRight]) expect(service(1, id)).toBeUndefined()
   for (const [id, count] of [
     [kept, 3],
-    [left, 2],
-    [right, 2],
+    [left, 3],
+    [right, 3],
   ] as const) {
     expect(running(id)).toHaveLength(count)
   }

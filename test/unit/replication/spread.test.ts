@@ -1,7 +1,16 @@
 // What a cluster of views promises: a write on one is soon on all, whatever is lost on the way (swarm-reference.md 3.A, 5.C; design.md 3).
 import { describe, expect, it } from 'vitest'
-import { zeroVersion } from '../../../protocol/hlc.ts'
-import { createNet, createRandom, endpointValue, memberValue, serviceValue, taskValue } from './cluster.ts'
+import { type Version, zeroVersion } from '../../../protocol/hlc.ts'
+import type { ServiceValue } from '../../../protocol/model.ts'
+import {
+  createNet,
+  createRandom,
+  endpointValue,
+  memberValue,
+  serviceValue,
+  type TestNode,
+  taskValue,
+} from './cluster.ts'
 
 describe('records of one node on another', () => {
   it('appear, change and go as they do at their writer', async () => {
@@ -256,7 +265,57 @@ describe('a member that was away beyond the limit', () => {
     for (const { view } of [a, back]) expect(view.services.has('s1')).toBe(false)
     expect(net.digestsEqual()).toBe(true)
   })
+
+  it('loses what was deleted meanwhile, also what it had made itself and changed while it was away', async () => {
+    const net = createNet()
+    const [a, c] = [await net.add('n1', { absentMaxMs: 60_000 }), await net.add('n3')]
+    c.view.put({ scope: 'cluster', kind: 'service', id: 's1', value: serviceValue('web', { created: by('n3') }) })
+    await net.advance(1_000)
+    c.crash()
+    a.view.setLiveness('n3', 'dead', a.clock.now())
+    a.view.put({ scope: 'cluster', kind: 'service', id: 's1', value: null })
+    await net.advance(70_000)
+    a.janitor.sweep()
+    expect(a.view.tombstones('cluster').length).toBe(0)
+    for (const way of ['n3>n1', 'n1>n3']) net.cut.add(way)
+    const back = await net.add('n3', { disk: c.disk, withoutMember: true })
+    back.view.put({ scope: 'cluster', kind: 'service', id: 's1', value: changed(back, 's1') })
+    net.connect('n1', 'n3')
+    await net.advance(10_000)
+    for (const { view } of [a, back]) expect(view.services.has('s1')).toBe(false)
+    expect(net.digestsEqual()).toBe(true)
+  })
+
+  it('keeps what another one on its side made meanwhile and it changed itself (seed 91 of the soak)', async () => {
+    const net = createNet()
+    const c = await net.add('n3')
+    c.view.put({ scope: 'cluster', kind: 'service', id: 's0', value: serviceValue('old') })
+    c.view.put({ scope: 'cluster', kind: 'service', id: 's0', value: null })
+    await net.advance(70_000)
+    c.janitor.sweep()
+    expect(c.view.tombstones('cluster').length).toBe(0)
+    for (const way of ['n3>n1', 'n1>n3', 'n3>n2', 'n2>n3']) net.cut.add(way)
+    const [a, b] = [await net.add('n1'), await net.add('n2')]
+    b.view.put({ scope: 'cluster', kind: 'service', id: 's1', value: serviceValue('web', { created: by('n2') }) })
+    await net.advance(1_000)
+    a.view.put({ scope: 'cluster', kind: 'service', id: 's1', value: changed(a, 's1') })
+    await net.advance(1_000)
+    net.connect('n1', 'n3')
+    net.connect('n2', 'n3')
+    await net.advance(10_000)
+    for (const { view } of [a, b, c]) expect(view.services.get('s1')?.value.generation).toBe(2)
+    expect(net.digestsEqual()).toBe(true)
+  })
 })
+
+function by(node: string): Version {
+  return { ms: 1, counter: 0, node }
+}
+
+function changed({ view }: TestNode, id: string): ServiceValue {
+  const { value, version } = view.services.get(id)!
+  return { ...value, generation: value.generation + 1, parent: version, ancestors: [version] }
+}
 
 describe('a failed node', () => {
   it('keeps its records, hidden by its liveness, and has them at once on return without a word sent', async () => {
