@@ -7,14 +7,15 @@
 
 import { constants } from 'node:crypto'
 import type { Duplex } from 'node:stream'
-import { createSecureContext, type SecureContext, type TLSSocket, type TlsOptions } from 'node:tls'
+import { createSecureContext, type TLSSocket, type TlsOptions } from 'node:tls'
 import type { Flow, FlowHandler, ResetReason } from '../../protocol/flow.ts'
 import { decodeTarget, encodeTarget, type FlowTarget } from '../../protocol/flow-open.ts'
 import type { NodeId } from '../../protocol/ids.ts'
 import type { Identity } from '../trust/identity.ts'
 import type { Cancel, Clock, Log, Mesh, MeshCounters, MeshOpening } from '../world.ts'
 import { selfSigned } from './certificate.ts'
-import { alpn, dial, peerOf } from './dial.ts'
+import { alpn, peerOf } from './dial.ts'
+import { Dials } from './dials.ts'
 import { Link } from './link.ts'
 import { type Listener, listenAt } from './listen.ts'
 import { FlowStream } from './stream.ts'
@@ -32,9 +33,6 @@ const pongMs = 5_000
 const watchMs = 1_000
 /** 3 s without an answer to a ping: somebody who asks whether a node is reached is told no. Longer than a stalled machine takes, too. */
 const deafMs = 3_000
-
-/** 2: some 8 s, in which a node that is down would have been found dead. */
-const toldFailures = 2
 
 export interface MeshOptions {
   readonly identity: Identity
@@ -70,22 +68,13 @@ interface Waiting {
   cancelled: boolean
 }
 
-interface Dialling {
-  readonly cancel: Cancel
-  readonly waiting: Set<Waiting>
-  readonly settled: Promise<void>
-}
-
 class TlsMesh implements Mesh {
   readonly listening: { host: string; port: number }[] = []
   private readonly options: MeshOptions
   private readonly secure: TlsOptions
-  private readonly context: SecureContext
+  private readonly dials: Dials
   private readonly listeners: Listener[] = []
   private readonly links = new Map<NodeId, Link[]>()
-  private readonly dialling = new Map<NodeId, Dialling>()
-  /** Dials that failed in a row. */
-  private readonly failures = new Map<NodeId, number>()
   private takeFlow: Parameters<Mesh['onFlow']>[0] = () => 'unknown-target'
   private takeStream: Parameters<Mesh['onStream']>[0] | undefined
   private readonly count = { flowsOpened: 0, flowsTaken: 0, strangers: 0, violations: 0, linksLost: 0 }
@@ -104,9 +93,16 @@ class TlsMesh implements Mesh {
       ciphers: 'TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256',
       secureOptions: constants.SSL_OP_NO_TICKET,
     }
-    this.context = createSecureContext(this.secure)
-    this.watchedMs = options.clock.now()
-    this.cancelWatch = options.clock.after(watchMs, () => this.watch())
+    const { clock, log, members } = options
+    this.dials = new Dials({
+      context: createSecureContext(this.secure),
+      clock,
+      log,
+      addressesOf: (node) => members.meshAddresses(node),
+      connected: (socket, node) => this.adopt(socket, node, 'dialer'),
+    })
+    this.watchedMs = clock.now()
+    this.cancelWatch = clock.after(watchMs, () => this.watch())
   }
 
   async listen(): Promise<void> {
@@ -181,7 +177,8 @@ class TlsMesh implements Mesh {
   async close(): Promise<void> {
     this.closed = true
     this.cancelWatch()
-    for (const node of [...this.links.keys(), ...this.dialling.keys()]) this.drop(node, 'link-lost')
+    this.dials.dropAll('link-lost')
+    for (const node of [...this.links.keys()]) this.drop(node, 'link-lost')
     await Promise.all(this.listeners.map((listener) => listener.close()))
   }
 
@@ -189,14 +186,13 @@ class TlsMesh implements Mesh {
   private async ask(node: NodeId): Promise<void> {
     const links = this.links.get(node) ?? []
     if (links.length > 0) await Promise.race(links.map((link) => link.ask()))
-    if (this.links.has(node)) return
-    this.dial(node)
-    await this.dialling.get(node)?.settled
+    if (this.links.has(node) || this.closed) return
+    await new Promise((resolve) => this.dials.dial(node, resolve))
   }
 
   private isOutOfReach(node: NodeId): boolean {
     const links = this.links.get(node)
-    if (links === undefined) return this.failures.has(node)
+    if (links === undefined) return this.dials.isFailing(node)
     return links.every(({ pingedMs }) => pingedMs !== undefined && this.options.clock.now() - pingedMs >= deafMs)
   }
 
@@ -208,7 +204,7 @@ class TlsMesh implements Mesh {
     for (const link of links) {
       if (best.congested !== link.congested ? best.congested : link.mux.flows.size < best.mux.flows.size) best = link
     }
-    if (best.congested && links.length < linksMax) this.dial(node)
+    if (best.congested && links.length < linksMax && !this.closed) this.dials.dial(node)
     return best
   }
 
@@ -224,40 +220,10 @@ class TlsMesh implements Mesh {
       setImmediate(() => fail(waiting, 'not-member'))
       return
     }
-    this.dial(node)
-    this.dialling.get(node)?.waiting.add(waiting)
-  }
-
-  private dial(node: NodeId): void {
-    if (this.dialling.has(node) || this.closed) return
-    const waiting = new Set<Waiting>()
-    const { clock, members } = this.options
-    let settle = () => {}
-    const settled = new Promise<void>((resolve) => {
-      settle = resolve
+    this.dials.dial(node, (result) => {
+      if (typeof result === 'string') fail(waiting, result)
+      else this.openOn(result, waiting)
     })
-    const cancel = dial({ node, addresses: members.meshAddresses(node), context: this.context, clock }, (result) => {
-      this.dialling.delete(node)
-      settle()
-      if (typeof result === 'string') {
-        this.dialFailed(node, result)
-        for (const one of waiting) fail(one, 'link-lost')
-        return
-      }
-      this.failures.delete(node)
-      const link = this.adopt(result, node, 'dialer')
-      for (const one of waiting) this.openOn(link, one)
-    })
-    this.dialling.set(node, { cancel, waiting, settled })
-  }
-
-  /** Told once, and not at the first failure: a machine that has just died fails too. */
-  private dialFailed(node: NodeId, reason: string): void {
-    const count = (this.failures.get(node) ?? 0) + 1
-    this.failures.set(node, count)
-    if (count === toldFailures) {
-      this.options.log.warn('No mesh connection to a node can be opened: its tasks are out of reach', { node, reason })
-    } else this.options.log.debug('A mesh connection failed', { node, reason })
   }
 
   private take(socket: TLSSocket): void {
@@ -315,11 +281,7 @@ class TlsMesh implements Mesh {
   }
 
   private drop(node: NodeId, reason: ResetReason): void {
-    this.failures.delete(node)
-    const pending = this.dialling.get(node)
-    this.dialling.delete(node)
-    pending?.cancel()
-    for (const waiting of pending?.waiting ?? []) fail(waiting, reason)
+    this.dials.drop(node, reason)
     for (const link of [...(this.links.get(node) ?? [])]) link.close(undefined, reason)
   }
 
