@@ -65,8 +65,6 @@ export interface ScopeState {
   retryRefused(): number
   /** Forgets that numbers above `seq` of this log were seen, because they will come again with another content. */
   uncover(author: string, above: number): void
-  /** Forgets that these numbers were seen: whoever has their writes gives them again. */
-  lack(author: string, ranges: Ranges): void
   covers(author: string, seq: number): boolean
   digest(): Digest
   /** Live records among `wants`, lowest numbers first, at most about `bytesMax` of them but at least one. */
@@ -173,12 +171,6 @@ export function createScopeState(scope: Scope, self?: NodeId): ScopeState {
       for (const [seq, key] of own.live) {
         if (seq > above) discard(key)
       }
-      closeEmpty(author, own)
-    },
-    lack(author, ranges) {
-      const own = authors.get(author)
-      if (own === undefined) return
-      own.covered = subtract(own.covered, ranges)
       closeEmpty(author, own)
     },
     covers(author, seq) {

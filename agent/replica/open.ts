@@ -13,7 +13,7 @@ import { authorKey, parseRecord, recordKey } from '../../protocol/record.ts'
 import type { Change, LostSpec, Notice, ReplicatedView, ViewHooks, ViewOptions } from '../view.ts'
 import type { Random } from '../world.ts'
 import { replay } from './replay.ts'
-import { emptyDots, strayKeys, unheardDots } from './reseed.ts'
+import { emptyDots, strayKeys } from './reseed.ts'
 import { createSequences } from './sequences.ts'
 import { createStamps } from './stamps.ts'
 import { createStore, type Taken } from './store.ts'
@@ -327,13 +327,8 @@ export async function openView(options: ViewOptions): Promise<ReplicatedView> {
     finishReseed(scope, { theirs, seen, before }) {
       const records = scopes.get(scope)?.records ?? new Map<string, StateRecord>()
       const keys = strayKeys(records, { theirs, seen })
-      const unheard = unheardDots(
-        self,
-        keys.map((key) => records.get(key) as StateRecord),
-        theirs,
-      )
       const { changes, entries } = store.discard(scope, keys)
-      journal.note([...entries, ...store.lack(scope, unheard), ...store.letGo(scope, emptyDots(theirs, seen, before))])
+      journal.note([...entries, ...store.letGo(scope, emptyDots(theirs, seen, before))])
       tellChanges(changes)
       return keys.length
     },

@@ -50,9 +50,6 @@ export function replay(entry: Entry, { self, store, sequences }: ReplayOptions):
     case 'uncover':
       store.uncover(scope, rest[0] as string, rest[1] as number)
       return
-    case 'lack':
-      store.lack(scope, new Map([[rest[0] as string, rangesOf(rest[1])]]))
-      return
     case 'collect':
       store.collect(scope, rest[0] as readonly string[])
       return

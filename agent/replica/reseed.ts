@@ -2,9 +2,8 @@
  * What a node that was away beyond the limit must let go before it contributes (design.md 3, must re-seed). Decides only.
  */
 import { type Digest, type Dots, spokenFor } from '../../protocol/digest.ts'
-import type { NodeId } from '../../protocol/ids.ts'
 import type { Author, ServiceValue, StateRecord } from '../../protocol/model.ts'
-import { contains, noRanges, type Ranges, subtract, union } from '../../protocol/ranges.ts'
+import { contains, noRanges, type Ranges, subtract } from '../../protocol/ranges.ts'
 import { authorKey, recordKey } from '../../protocol/record.ts'
 
 /**
@@ -26,21 +25,6 @@ export function strayKeys(
       return !keys.has(key) && created !== undefined && isKnown(created, created.seq)
     })
     .map(([key]) => key)
-}
-
-/**
- * Of what goes, the numbers that the holder has never heard of. Others may have made them while apart, not only changed what is deleted: they
- * are no longer covered, so that whoever keeps them gives them again.
- */
-export function unheardDots(self: NodeId, strays: readonly StateRecord[], theirs: Digest): Dots {
-  const known = spokenFor(theirs)
-  const dots = new Map<string, Ranges>()
-  for (const { author, seq } of strays) {
-    const key = authorKey(author)
-    if (author.node === self || contains(known.get(key) ?? noRanges, seq)) continue
-    dots.set(key, union(dots.get(key) ?? noRanges, [[seq, seq]]))
-  }
-  return dots
 }
 
 /**

@@ -40,7 +40,6 @@ export interface Store {
     readonly entries: readonly Entry[]
   }
   uncover(scope: Scope, author: string, above: number): readonly Entry[]
-  lack(scope: Scope, dots: Dots): readonly Entry[]
   /** Counts numbers as tombstones that were let go. */
   letGo(scope: Scope, dots: Dots): readonly Entry[]
   tombstones(scope: Scope): readonly Tombstone[]
@@ -156,10 +155,6 @@ export function createStore(self: NodeId, now: () => number): Store {
     uncover(scope, author, above) {
       scopes.get(scope)?.uncover(author, above)
       return [['uncover', scope, author, above]]
-    },
-    lack(scope, dots) {
-      for (const [author, ranges] of dots) scopes.get(scope)?.lack(author, ranges)
-      return [...dots].map(([author, ranges]): Entry => ['lack', scope, author, flatten(ranges)])
     },
     letGo(scope, dots) {
       for (const [author, ranges] of dots) scopes.get(scope)?.addCollected(author, ranges)

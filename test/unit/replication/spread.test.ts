@@ -286,6 +286,27 @@ describe('a member that was away beyond the limit', () => {
     expect(net.digestsEqual()).toBe(true)
   })
 
+  it('does not take back from its side what was deleted meanwhile and changed there', async () => {
+    const net = createNet()
+    const [a, c, d] = [await net.add('n1'), await net.add('n3', { absentMaxMs: 60_000 }), await net.add('n4')]
+    c.view.put({ scope: 'cluster', kind: 'service', id: 's1', value: serviceValue('web', { created: by('n3') }) })
+    await net.advance(1_000)
+    for (const way of ['n3>n1', 'n1>n3', 'n3>n4', 'n4>n3']) net.cut.add(way)
+    for (const absent of ['n1', 'n4']) c.view.setLiveness(absent, 'dead', c.clock.now())
+    c.view.put({ scope: 'cluster', kind: 'service', id: 's1', value: null })
+    a.view.put({ scope: 'cluster', kind: 'service', id: 's1', value: changed(a, 's1') })
+    await net.advance(70_000)
+    c.janitor.sweep()
+    expect([c.view.tombstones('cluster').length, d.view.services.get('s1')?.value.generation]).toEqual([0, 2])
+    net.connect('n3', 'n4')
+    await net.advance(10_000)
+    for (const { view } of [c, d]) expect(view.services.has('s1')).toBe(false)
+    net.connect('n1', 'n3')
+    await net.advance(10_000)
+    for (const { view } of [a, c, d]) expect(view.services.has('s1')).toBe(false)
+    expect(net.digestsEqual()).toBe(true)
+  })
+
   it('keeps what another one on its side made meanwhile and it changed itself (seed 91 of the soak)', async () => {
     const net = createNet()
     const c = await net.add('n3')
