@@ -76,6 +76,8 @@ const toldMax = 3
 const hurriedWidth = 3
 /** Rows of digests in one message: 60 bytes each keep it well under limits.requestBytesMax. */
 const rowsMax = 5_000
+/** 10: a holder that has changed each time is read anew with the next exchange. */
+const readRoundsMax = 10
 
 export function createSync(options: SyncOptions): Sync {
   const { view, transport, clock, random, log, times } = options
@@ -190,14 +192,39 @@ export function createSync(options: SyncOptions): Sync {
     reseeding.add(scope)
     const before = view.digest(scope)
     try {
-      const seen = await pull(node, scope, spokenFor(theirs))
-      const gone = view.finishReseed(scope, { theirs, seen, before })
+      const gone = view.finishReseed(scope, { ...(await readAll(node, scope, theirs)), before })
       view.count('sync.reseeded')
       if (gone > 0)
         log.warn('was away for long: records that the cluster deleted meanwhile are gone here too', { scope, gone })
     } finally {
       reseeding.delete(scope)
     }
+  }
+
+  /**
+   * What a holder has, all at one moment. What changes while it is read moves to another number, and would pass for deleted (seed 148 of the soak), so
+   * what is new is read too until nothing is.
+   */
+  async function readAll(node: NodeId, scope: Scope, first: Digest) {
+    const seen: StateRecord[] = []
+    let theirs = first
+    let wants = spokenFor(first)
+    for (let round = 0; wants.size > 0; round++) {
+      if (round === readRoundsMax) throw fault('unavailable', `${node} changes faster than ${scope} can be read`)
+      seen.push(...(await pull(node, scope, wants)))
+      const now = await digestOf(node, scope)
+      wants = subtractDots(spokenFor(now), spokenFor(theirs))
+      theirs = now
+    }
+    return { theirs, seen }
+  }
+
+  async function digestOf(node: NodeId, scope: Scope): Promise<Digest> {
+    const question = digestsMessage([[scope, view.digest(scope)]], [])
+    const { scopes } = await ask(node, requestKinds.digest, question, (bytes) => read(digestsSchema, bytes))
+    const found = scopes.find(([answered]) => answered === scope)
+    if (found === undefined) throw fault('unavailable', `${node} does not speak for ${scope} now`)
+    return found[1]
   }
 
   function noteThrough(node: NodeId, scope: Scope, mark: number): void {
