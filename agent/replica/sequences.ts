@@ -1,8 +1,8 @@
 /**
  * Numbers for this node's writes, and which of them may be shown to others (design.md 3: durable before anything stamped with them is published).
  *
- * Blocks of numbers are reserved ahead in the journal, so that a write needs no fsync of its own; after a crash counting goes on behind the
- * reserved block. A new log starts every scope at 1 again.
+ * Blocks of numbers are reserved ahead in the journal, so that a write needs no fsync of its own; after a crash counting goes on somewhere
+ * behind the reserved block (open.ts). A new log starts every scope at 1 again.
  */
 import type { Scope } from '../../protocol/model.ts'
 
