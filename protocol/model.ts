@@ -286,6 +286,11 @@ export function networkScope(network: NetworkId): Scope {
   return `network/${network}`
 }
 
+/** The network of a scope; undefined for that of the cluster. */
+export function networkOf(scope: Scope): NetworkId | undefined {
+  return scope === 'cluster' ? undefined : scope.slice('network/'.length)
+}
+
 /** A writer with its log: sequence numbers are counted for each (scope, author). */
 export interface Author {
   readonly node: NodeId

@@ -4,7 +4,7 @@
  * A network that is left is let go of when another holder has what was written here: nobody else could tell it any more.
  */
 import type { NetworkId } from '../../protocol/ids.ts'
-import { networkScope, type Scope } from '../../protocol/model.ts'
+import { ingressNetwork, networkOf, networkScope, type Scope } from '../../protocol/model.ts'
 import type { ReplicatedView } from '../view.ts'
 import type { Clock } from '../world.ts'
 import type { Sync } from './sync.ts'
@@ -22,7 +22,7 @@ export interface HeldNetworksParts {
 export interface HeldNetworks {
   /** Those of which the member record says that they are held. */
   networks(): readonly NetworkId[]
-  /** As the journal says, before this node takes part. */
+  /** These, and what the journal says is held, before this node takes part. */
   adopt(networks: readonly NetworkId[]): void
   /** Holds these, and says so; lets go of all others. */
   hold(networks: readonly NetworkId[]): void
@@ -69,16 +69,19 @@ export function createHeldNetworks({ view, sync, clock, follow, announce }: Held
   return {
     networks: () => networks,
     adopt(found) {
-      networks = found
+      // With those that an earlier run had not let go of when it ended: they are let go of by the first `hold`.
+      const before = view.scopes().flatMap((scope) => networkOf(scope) ?? [])
+      networks = [...new Set([...before, ...found])].filter((network) => network !== ingressNetwork).sort()
       for (const network of networks) view.holdScope(networkScope(network))
       follow()
     },
     hold(wanted) {
       const left = networks.filter((network) => !wanted.includes(network))
+      const isChanged = left.length > 0 || wanted.length > networks.length
       networks = wanted
       for (const network of wanted) take(network)
       for (const network of left) void release(network)
-      announce()
+      if (isChanged) announce()
     },
     isReady(network) {
       const scope = networkScope(network)

@@ -61,7 +61,8 @@ export function createReconcileLoop(parts: ReconcileParts): ReconcileLoop {
   const claimedAt = new Map<TaskId, number>()
   let vacantSince: ReadonlyMap<string, number> = new Map()
   let stays: Stays = new Map()
-  let held = ''
+  /** Networks, as last asked for; the first asking lets go of what an earlier run still held. */
+  let held: string | undefined
   let state: 'new' | 'running' | 'stopped' = 'new'
   let startedMs = 0
   let caughtUp = false

@@ -5,7 +5,14 @@ import { noErrors } from './checkers/errors.ts'
 import { deadAreNotUsed, membershipIsTrue } from './checkers/membership.ts'
 import { countsAreReached, isolatedStartsLittle, losingClaimsAreNotStarted, oneTaskASlot } from './checkers/slots.ts'
 import { slotsAreNotStartedTwice } from './checkers/starts.ts'
-import { acknowledgedStays, boundedMemory, deletedStaysDeleted, equalDigests, equalViews } from './checkers/state.ts'
+import {
+  acknowledgedStays,
+  boundedMemory,
+  deletedStaysDeleted,
+  equalDigests,
+  equalViews,
+  ownNetworksOnly,
+} from './checkers/state.ts'
 import type { Cluster } from './cluster.ts'
 import { createOperator, type Operator } from './operator.ts'
 import { createTruth, type Truth } from './truth.ts'
@@ -37,6 +44,7 @@ export function watch(cluster: Cluster, extra: (watched: Watched) => readonly Ch
     oneTaskASlot(watched),
     countsAreReached(watched),
     oneHolderEach(watched),
+    ownNetworksOnly(watched),
     deletedStaysDeleted(watched),
     acknowledgedStays(watched),
     boundedMemory(watched),

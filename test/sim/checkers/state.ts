@@ -1,6 +1,7 @@
 // Promises about the replicated state (design.md 3): all nodes come to hold the same, what was deleted stays deleted, what was acknowledged
 // stays, nothing grows without bound.
-import type { Scope } from '../../../protocol/model.ts'
+import { networksHeld } from '../../../agent/core/held.ts'
+import { ingressNetwork, networkScope, type Scope } from '../../../protocol/model.ts'
 import type { Agent } from '../world/agent.ts'
 import { type Checker, finding, type Watched } from './checker.ts'
 
@@ -49,6 +50,22 @@ export function equalViews({ cluster }: Watched): Checker {
           const seen = `${agent.machine.name} and ${first.agent.machine.name} show different states: ${difference(text, first.text)}`
           return finding(seen, [agent.machine, first.agent.machine])
         }
+      }
+      return undefined
+    },
+  }
+}
+
+/** A node that runs nothing of a network holds none of its records (design.md 3). */
+export function ownNetworksOnly({ cluster }: Watched): Checker {
+  return {
+    promise: 'a node holds the records of its own networks only',
+    finally() {
+      for (const agent of cluster.taking()) {
+        const { view } = agent.node!
+        const own = ['cluster', networkScope(ingressNetwork), ...networksHeld(view).map(networkScope)]
+        const stray = view.scopes().find((scope) => !own.includes(scope))
+        if (stray !== undefined) return finding(`${agent.machine.name} holds ${stray}`, [agent.machine])
       }
       return undefined
     },
