@@ -124,10 +124,16 @@ function comesBefore(a: Held, b: Held): boolean {
 /** design.md 5. */
 const windowMs = 10_000
 
+interface Start {
+  readonly claimedMs: number
+  readonly task: string
+  readonly slot: string
+}
+
 /** A node that sees fewer than half of the known nodes starts at most max(4, what it ran) in 10 s. */
 export function isolatedStartsLittle({ cluster }: Watched): Checker {
   const promise = 'an isolated node starts no more than max(4, its own count) in 10 s'
-  const starts = new Map<Agent, { readonly claimedMs: number; readonly task: string; readonly slot: string }[]>()
+  const starts = new Map<Agent, Start[]>()
   const alone = new Map<Agent, number>()
   const counts = new Map<Agent, readonly { readonly atMs: number; readonly own: number }[]>()
   return {
@@ -147,14 +153,19 @@ export function isolatedStartsLittle({ cluster }: Watched): Checker {
       if (what.is !== 'started') return
       const { agent, program } = what
       const { machine } = agent
-      const recent = (starts.get(agent) ?? []).filter((start) => start.claimedMs > claimedMs(agent, program) - windowMs)
-      recent.push({ claimedMs: claimedMs(agent, program), task: program.plan.task, slot: slotOf(program) })
+      const claimed = claimedMs(agent, program)
+      // It was removed while its program came up, slowly: the window that it belongs to is unknown.
+      if (claimed === undefined) return
+      const recent = (starts.get(agent) ?? []).filter((start) => start.claimedMs > claimed - windowMs)
+      recent.push({ claimedMs: claimed, task: program.plan.task, slot: slotOf(program) })
       starts.set(agent, recent)
       const since = alone.get(agent)
       if (since === undefined || atMs - since < windowMs || !seesFewerThanHalf(agent)) return
       // A task of a service that users removed or scaled down meanwhile makes room for another.
       const kept = recent.filter(({ task }) => agent.node!.view.tasks.has(task))
-      const slots = new Set(kept.map(({ slot }) => slot)).size
+      // A slow program may start after others that were claimed later: each window that its claim lies in counts.
+      const ends = kept.map(({ claimedMs: end }) => end).filter((end) => end >= claimed && end < claimed + windowMs)
+      const slots = Math.max(0, ...ends.map((end) => slotsClaimed(kept, end)))
       const own = Math.max(ownCount(agent), ...(counts.get(agent) ?? []).map(({ own }) => own))
       const bound = Math.max(4, own)
       // What was claimed just before the window may be stamped within it.
@@ -165,13 +176,19 @@ export function isolatedStartsLittle({ cluster }: Watched): Checker {
   }
 }
 
+/** In the window that ends then. */
+function slotsClaimed(starts: readonly Start[], endMs: number): number {
+  const within = starts.filter(({ claimedMs: at }) => at > endMs - windowMs && at <= endMs)
+  return new Set(within.map(({ slot }) => slot)).size
+}
+
 function slotOf({ plan }: Program): string {
   return `${plan.service} ${plan.slot}`
 }
 
 /** The budget is of claims; how long a start then takes is the program's affair. Ms of the node's clock. */
-function claimedMs({ node }: Agent, { plan }: Program): number {
-  return node!.view.tasks.get(plan.task)?.value.created.ms ?? 0
+function claimedMs({ node }: Agent, { plan }: Program): number | undefined {
+  return node!.view.tasks.get(plan.task)?.value.created.ms
 }
 
 /** Tasks that the node has had for longer than the window, running or on their way. */
