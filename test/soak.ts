@@ -89,10 +89,10 @@ function* fresh(endMs: number): Generator<number> {
   while (performance.now() < endMs) yield seed++
 }
 
-/** A process of its own, so that a seed cannot disturb the next one and both cores work. */
 /** A large nursery: a tenth less CPU for a whole cluster in one heap. */
 const roomy = ['--max-semi-space-size=64', '--min-semi-space-size=64']
 
+/** A process of its own, so that a seed cannot disturb the next one and both cores work. */
 function child(seed: number): Promise<{ readonly code: number; readonly output: string }> {
   const words = ['--seed', String(seed), '--minutes', values.minutes ?? String(fixedMinutes)]
   if (values.nodes !== undefined) words.push('--nodes', values.nodes)

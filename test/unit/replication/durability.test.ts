@@ -185,7 +185,7 @@ describe('a restart', () => {
     expect(net.digestsEqual()).toBe(true)
   })
 
-  it('from an older copy of the data directory keeps what it wrote before and what it wrote before it noticed', async () => {
+  it('from an older copy of the data directory keeps what the lost run wrote, and what it writes itself', async () => {
     const net = createNet()
     const [a, b] = [await net.add('n1'), await net.add('n2')]
     await net.advance(1_000)

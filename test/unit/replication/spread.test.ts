@@ -8,6 +8,7 @@ import {
   createRandom,
   endpointValue,
   memberValue,
+  type Net,
   serviceValue,
   type TestNode,
   taskValue,
@@ -244,47 +245,18 @@ describe('a log that ended, with nothing live in it', () => {
 
 describe('a member that was away beyond the limit', () => {
   it('gives nothing back before it has re-seeded, also when another one asks it first', async () => {
-    const net = createNet()
-    const a = await net.add('n1', { absentMaxMs: 60_000 })
-    const c = await net.add('n3')
-    a.view.put({ scope: 'cluster', kind: 'service', id: 's1', value: serviceValue('web') })
-    await net.advance(1_000)
-    c.crash()
-    a.view.setLiveness('n3', 'dead', a.clock.now())
-    a.view.put({ scope: 'cluster', kind: 'service', id: 's1', value: null })
-    await net.advance(70_000)
-    a.janitor.sweep()
-    expect(a.view.tombstones('cluster').length).toBe(0)
-    net.cut.add('n3>n1')
-    const back = await net.add('n3', { disk: c.disk, withoutMember: true })
+    const { net, a, back } = await deletedMeanwhile(by('n1'))
     // A record that the cluster does not know, for what was deleted meanwhile.
     back.view.put({ scope: 'cluster', kind: 'service', id: 's1', value: serviceValue('web', { generation: 2 }) })
     await a.sync.exchange('n3')
     expect(a.view.services.has('s1')).toBe(false)
-    net.connect('n1', 'n3')
-    await net.advance(10_000)
-    for (const { view } of [a, back]) expect(view.services.has('s1')).toBe(false)
-    expect(net.digestsEqual()).toBe(true)
+    await expectGone(net, [a, back])
   })
 
   it('loses what was deleted meanwhile, also what it had made itself and changed while it was away', async () => {
-    const net = createNet()
-    const [a, c] = [await net.add('n1', { absentMaxMs: 60_000 }), await net.add('n3')]
-    c.view.put({ scope: 'cluster', kind: 'service', id: 's1', value: serviceValue('web', { created: by('n3') }) })
-    await net.advance(1_000)
-    c.crash()
-    a.view.setLiveness('n3', 'dead', a.clock.now())
-    a.view.put({ scope: 'cluster', kind: 'service', id: 's1', value: null })
-    await net.advance(70_000)
-    a.janitor.sweep()
-    expect(a.view.tombstones('cluster').length).toBe(0)
-    for (const way of ['n3>n1', 'n1>n3']) net.cut.add(way)
-    const back = await net.add('n3', { disk: c.disk, withoutMember: true })
+    const { net, a, back } = await deletedMeanwhile(by('n3'))
     back.view.put({ scope: 'cluster', kind: 'service', id: 's1', value: changed(back, 's1') })
-    net.connect('n1', 'n3')
-    await net.advance(10_000)
-    for (const { view } of [a, back]) expect(view.services.has('s1')).toBe(false)
-    expect(net.digestsEqual()).toBe(true)
+    await expectGone(net, [a, back])
   })
 
   it('does not take back from its side what was deleted meanwhile and changed there', async () => {
@@ -353,6 +325,31 @@ describe('a member that was away beyond the limit', () => {
     expect(net.digestsEqual()).toBe(true)
   })
 })
+
+/** s1, made at a node, deleted at n1 while n3 was away, and forgotten. n3 is back with its old state, and unheard of n1. */
+async function deletedMeanwhile(created: Version) {
+  const net = createNet()
+  const [a, c] = [await net.add('n1', { absentMaxMs: 60_000 }), await net.add('n3')]
+  const maker = created.node === 'n1' ? a : c
+  maker.view.put({ scope: 'cluster', kind: 'service', id: 's1', value: serviceValue('web', { created }) })
+  await net.advance(1_000)
+  c.crash()
+  a.view.setLiveness('n3', 'dead', a.clock.now())
+  a.view.put({ scope: 'cluster', kind: 'service', id: 's1', value: null })
+  await net.advance(70_000)
+  a.janitor.sweep()
+  expect(a.view.tombstones('cluster').length).toBe(0)
+  net.cut.add('n3>n1')
+  const back = await net.add('n3', { disk: c.disk, withoutMember: true })
+  return { net, a, back }
+}
+
+async function expectGone(net: Net, nodes: readonly TestNode[]): Promise<void> {
+  net.connect('n1', 'n3')
+  await net.advance(10_000)
+  for (const { view } of nodes) expect(view.services.has('s1')).toBe(false)
+  expect(net.digestsEqual()).toBe(true)
+}
 
 /** From now on who has not heard of this must re-seed from the node. */
 function letGoOfOne({ view }: TestNode): void {
