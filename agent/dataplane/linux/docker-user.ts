@@ -10,7 +10,7 @@ import { linkGroup } from './names.ts'
 import { isInstalled } from './probe.ts'
 import { run } from './tools.ts'
 
-/** 5 s: as long as what an engine that starts beside us may cut off. A look takes two starts of iptables, 5 ms. */
+/** 5 s: as long as what an engine that starts beside us may cut off. A look is one start of each, and costs as much as all else that an idle agent does. */
 const lookMs = 5_000
 
 export interface Passage {
@@ -63,31 +63,29 @@ function rulesOf(mark: string): readonly (readonly string[])[] {
 }
 
 async function ensure(tables: Tables, mark: string): Promise<string | undefined> {
-  const chain = await listing(tables, 'DOCKER-USER')
-  if (chain === undefined) return await dropping(tables)
+  const all = await listing(tables)
+  if (!/^-N DOCKER-USER$/m.test(all)) return dropping(tables, all)
   try {
-    for (const rule of rulesOf(mark))
-      if (!isIn(chain, rule)) await run(tables, ['-w', '5', '-I', 'DOCKER-USER', ...rule])
+    for (const rule of rulesOf(mark)) if (!isIn(all, rule)) await run(tables, ['-w', '5', '-I', 'DOCKER-USER', ...rule])
     return undefined
   } catch (thrown) {
     return `the rules that let them pass Docker's firewall cannot be made: ${(thrown as Error).message}`
   }
 }
 
-function isIn(chain: string, [, , side = '', group = '']: readonly string[]): boolean {
-  return chain.includes(`${side} ${group} `)
+function isIn(all: string, [, , side = '', group = '']: readonly string[]): boolean {
+  return all.split('\n').some((rule) => rule.startsWith('-A DOCKER-USER ') && rule.includes(`${side} ${group} `))
 }
 
 /** Without Docker a policy of DROP is its owner's will: told, not changed. */
-async function dropping(tables: Tables): Promise<string | undefined> {
-  const forward = (await listing(tables, 'FORWARD')) ?? ''
-  if (!/^-P FORWARD DROP/m.test(forward)) return undefined
+function dropping(tables: Tables, all: string): string | undefined {
+  if (!/^-P FORWARD DROP$/m.test(all)) return undefined
   return `${tables} drops what is forwarded (policy DROP), and there is no chain DOCKER-USER`
 }
 
-/** Undefined: there is no such chain, or no such program. */
-async function listing(tables: Tables, chain: string): Promise<string | undefined> {
-  return await run(tables, ['-w', '5', '-S', chain]).catch(() => undefined)
+/** All chains and rules of the filter table, from one start of the program; nothing where there is no such program. */
+async function listing(tables: Tables): Promise<string> {
+  return await run(tables, ['-w', '5', '-S']).catch(() => '')
 }
 
 /** `iptables` or `ip6tables`, and the words of a rule, for each that is there. */
@@ -95,8 +93,8 @@ export async function passageRules(mark: string): Promise<readonly string[]> {
   if (!isInstalled('iptables')) return []
   const found: string[] = []
   for (const tables of ['iptables', 'ip6tables'] as const) {
-    const chain = (await listing(tables, 'DOCKER-USER')) ?? ''
-    for (const rule of rulesOf(mark)) if (isIn(chain, rule)) found.push([tables, ...rule].join(' '))
+    const all = await listing(tables)
+    for (const rule of rulesOf(mark)) if (isIn(all, rule)) found.push([tables, ...rule].join(' '))
   }
   return found
 }

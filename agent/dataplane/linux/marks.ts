@@ -13,7 +13,7 @@ import { fault } from '../../fault.ts'
 import { type Family, ipv4 } from './family.ts'
 import { markBase } from './frame.ts'
 import { nodeMac } from './names.ts'
-import { batchAll, type Row, tableOf } from './tools.ts'
+import { batchAll, type Row, tablesOf } from './tools.ts'
 
 /** Numbers fit into 169.254.128.0/17 and into a zone of conntrack. */
 const numberMax = 0x7fff
@@ -60,10 +60,10 @@ export interface ReplyRoutes {
 }
 
 export async function readReplyRoutes(bridge: string, { flag }: Family): Promise<ReplyRoutes> {
-  const [rules, routes, neighbours] = await Promise.all([
-    tableOf('ip', [flag, 'rule', 'show']),
-    tableOf('ip', [flag, 'route', 'show', 'table', 'all', 'dev', bridge]),
-    tableOf('ip', [flag, 'neighbour', 'show', 'dev', bridge, 'nud', 'permanent']),
+  const [rules = [], routes = [], neighbours = []] = await tablesOf(flag, [
+    'rule show',
+    `route show table all dev ${bridge}`,
+    `neighbour show dev ${bridge} nud permanent`,
   ])
   return { rules, routes, neighbours }
 }

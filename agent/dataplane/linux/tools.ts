@@ -6,7 +6,7 @@
  */
 import { execFile } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
-import { fault, reasonOf } from '../../fault.ts'
+import { assert, fault, reasonOf } from '../../fault.ts'
 
 export type Tool =
   | 'ip'
@@ -68,6 +68,14 @@ async function batch(batched: Batched, flags: readonly string[], lines: readonly
 export async function tableOf(tool: 'ip' | 'bridge', words: readonly string[]): Promise<readonly Row[]> {
   const text = (await run(tool, ['-j', ...words])).trim()
   return text === '' ? [] : (JSON.parse(text) as readonly Row[])
+}
+
+/** Several tables of one family from one start of ip, in their order. Rejects when one of them cannot be read. */
+export async function tablesOf(flag: '-4' | '-6', asked: readonly string[]): Promise<readonly (readonly Row[])[]> {
+  const text = (await run('ip', ['-j', flag, '-batch', '-'], `${asked.join('\n')}\n`)).trim()
+  const tables = text.split('\n').map((line) => JSON.parse(line) as readonly Row[])
+  assert(tables.length === asked.length, 'ip prints a line for each table, an empty one too')
+  return tables
 }
 
 export type Row = Readonly<Record<string, unknown>>
