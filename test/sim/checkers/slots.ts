@@ -130,11 +130,17 @@ interface Start {
   readonly slot: string
 }
 
+/** Since when a node sees fewer than half: of the world, and by its own clock, which stamps its claims. */
+interface Alone {
+  readonly sinceMs: number
+  readonly wallMs: number
+}
+
 /** A node that sees fewer than half of the known nodes starts at most max(4, what it ran) in 10 s. */
 export function isolatedStartsLittle({ cluster }: Watched): Checker {
   const promise = 'an isolated node starts no more than max(4, its own count) in 10 s'
   const starts = new Map<Agent, Start[]>()
-  const alone = new Map<Agent, number>()
+  const alone = new Map<Agent, Alone>()
   const counts = new Map<Agent, readonly { readonly atMs: number; readonly own: number }[]>()
   return {
     promise,
@@ -145,7 +151,7 @@ export function isolatedStartsLittle({ cluster }: Watched): Checker {
         const lately = (counts.get(agent) ?? []).filter(({ atMs }) => atMs > nowMs - 1.2 * windowMs)
         counts.set(agent, [...lately, { atMs: nowMs, own: ownCount(agent) }])
         if (!seesFewerThanHalf(agent)) alone.delete(agent)
-        else if (!alone.has(agent)) alone.set(agent, nowMs)
+        else if (!alone.has(agent)) alone.set(agent, { sinceMs: nowMs, wallMs: agent.machine.wall() })
       }
       return undefined
     },
@@ -160,9 +166,9 @@ export function isolatedStartsLittle({ cluster }: Watched): Checker {
       recent.push({ claimedMs: claimed, task: program.plan.task, slot: slotOf(program) })
       starts.set(agent, recent)
       const since = alone.get(agent)
-      if (since === undefined || atMs - since < windowMs || !seesFewerThanHalf(agent)) return
-      // A task of a service that users removed or scaled down meanwhile makes room for another.
-      const kept = recent.filter(({ task }) => agent.node!.view.tasks.has(task))
+      if (since === undefined || atMs - since.sinceMs < windowMs || !seesFewerThanHalf(agent)) return
+      // What was claimed in company may come up much later. A task of a service that users removed or scaled down meanwhile makes room for another.
+      const kept = recent.filter((start) => start.claimedMs >= since.wallMs && agent.node!.view.tasks.has(start.task))
       // A slow program may start after others that were claimed later: each window that its claim lies in counts.
       const ends = kept.map(({ claimedMs: end }) => end).filter((end) => end >= claimed && end < claimed + windowMs)
       const slots = Math.max(0, ...ends.map((end) => slotsClaimed(kept, end)))
@@ -170,7 +176,7 @@ export function isolatedStartsLittle({ cluster }: Watched): Checker {
       const bound = Math.max(4, own)
       // What was claimed just before the window may be stamped within it.
       if (slots <= bound + 2) return
-      const seen = `${machine.name}, alone for ${Math.round((atMs - since) / 1000)} s, started ${slots} in 10 s; bound ${bound}`
+      const seen = `${machine.name}, alone for ${Math.round((atMs - since.sinceMs) / 1000)} s, started ${slots} in 10 s; bound ${bound}`
       throw new Broken({ promise, seen, machines: [machine] })
     },
   }
