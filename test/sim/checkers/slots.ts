@@ -95,10 +95,11 @@ function betterThan({ node }: Agent, id: string, mine: TaskValue): TaskValue | u
     const lives = isUp && !endedStates.has(value.state) && member.record.value.boot === value.boot
     return lives && value.stopping !== true ? [{ id: other, value }] : []
   })
-  // Who was taken over from holds no more; a claim to take over does not hold before it runs.
+  // Who was taken over from holds no more; a claim to take over does not hold before it runs, unless there is nothing to take over from.
   const replaced = new Set(others.filter(({ value }) => value.state === 'running').map(({ value }) => value.replaces))
+  const there = new Set<string | undefined>([id, ...others.map((other) => other.id)])
   const rivals = others.filter(
-    (t) => !replaced.has(t.id) && (t.value.replaces === undefined || t.value.state === 'running'),
+    (t) => !replaced.has(t.id) && (t.value.state === 'running' || !there.has(t.value.replaces)),
   )
   const first = rivals.reduce<Held>((best, rival) => (comesBefore(rival, best) ? rival : best), { id, value: mine })
   return first.id === id || first.id === mine.replaces ? undefined : first.value
