@@ -31,8 +31,12 @@ export function slotsAreNotStartedTwice({ cluster, truth }: Watched): Checker {
       const before = last.get(key)
       last.set(key, { atMs, program })
       if (before === undefined || atMs - before.atMs > togetherMs || before.program.machine === program.machine) return
-      const isTakeover = agent.node!.view.tasks.get(task)?.value.replaces === before.program.plan.task
-      if (!before.program.running || isTakeover || !isCalm(atMs) || isGivenUp(before.program)) return
+      const { tasks } = agent.node!.view
+      const [mine, theirs] = [tasks.get(task)?.value, tasks.get(before.program.plan.task)?.value]
+      const isTakeover = mine?.replaces === before.program.plan.task
+      // The service was changed between the two claims.
+      const isUpdate = (mine?.generation ?? 0) > (theirs?.generation ?? 0)
+      if (!before.program.running || isTakeover || isUpdate || !isCalm(atMs) || isGivenUp(before.program)) return
       const { machine } = before.program
       const ms = Math.round(atMs - before.atMs)
       const seen = `${serviceName}.${slot} was started on ${machine.name} and, ${ms} ms later, on ${program.machine.name}`
