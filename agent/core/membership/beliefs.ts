@@ -71,9 +71,13 @@ export function revived(entry: Entry): Entry {
 
 /** Puts an entry in place and reports when its liveness is news. */
 export function change(state: Swim, entry: Entry, by: NodeId): Stepped {
+  return { state: withEntry(state, entry), effects: reportOf(state, entry, by) }
+}
+
+/** What an entry that takes the place of the present one is news of. */
+export function reportOf(state: Swim, entry: Entry, by: NodeId): readonly Effect[] {
   const was = state.entries.get(entry.node)?.liveness
-  const effects: readonly Effect[] = was === entry.liveness ? [] : [{ do: 'report', entry, was, by }]
-  return { state: withEntry(state, entry), effects }
+  return was === entry.liveness ? [] : [{ do: 'report', entry, was, by }]
 }
 
 /** Whether answers come back to this node itself. Who lives by the word of others alone is a member, and nobody to lead clients to from here. */

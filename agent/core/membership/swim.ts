@@ -50,12 +50,22 @@ export function createSwim(self: NodeId, run: string, started: { incarnation: nu
 }
 
 /** Monotonic ms of the next `tick` that can have an effect. */
-export function wakeAt(state: Swim): number {
-  let at = state.nextProbeMs
-  for (const entry of state.entries.values()) {
-    if (entry.heldUntilMs !== undefined) at = Math.min(at, entry.heldUntilMs)
-    else if (entry.suspicion !== undefined) at = Math.min(at, deadlineMs(entry.suspicion))
+export function wakeAt({ nextProbeMs, entries }: Swim): number {
+  return Math.min(nextProbeMs, firstDueMs(entries))
+}
+
+/** Kept with the entries, since most of what is heard is no news and leaves them as they are: a look at each, a message, is felt with 300 members. */
+const dueMs = new WeakMap<Swim['entries'], number>()
+
+function firstDueMs(entries: Swim['entries']): number {
+  const known = dueMs.get(entries)
+  if (known !== undefined) return known
+  let at = Number.POSITIVE_INFINITY
+  for (const { heldUntilMs, suspicion } of entries.values()) {
+    if (heldUntilMs !== undefined) at = Math.min(at, heldUntilMs)
+    else if (suspicion !== undefined) at = Math.min(at, deadlineMs(suspicion))
   }
+  dueMs.set(entries, at)
   return at
 }
 
