@@ -112,17 +112,25 @@ export interface ReplicatedView extends View, Writer {
   collected(scope: Scope): Dots
   retryRefused(): void
   /**
-   * Ends a re-seed from the holder of `theirs`: `seen` is all that it has live, `before` what was covered here. What the holder lacks goes, and
-   * what it let go counts as let go here, so that the next one who lacks it re-seeds too. Returns how many records went.
+   * Takes in all that a member gave, the holder of `theirs`, at once: whole on the disk or, after a crash, as if it had not begun. `before` is what
+   * was covered here when it began to read. What the holder lacks goes, and what it let go counts as let go here, so that the next one who lacks it
+   * re-seeds too. Returns how many records went.
    */
-  finishReseed(
+  reseed(
     scope: Scope,
-    holder: { readonly theirs: Digest; readonly seen: readonly StateRecord[]; readonly before: Digest },
+    from: NodeId,
+    holder: { readonly theirs: Digest; readonly chunks: readonly Given[]; readonly before: Digest },
   ): number
 
   superseded(service: string): readonly LostSpec[]
   journalFailing(): string | undefined
   close(): Promise<void>
+}
+
+/** A part of what a member has: records as they came, unread, and the numbers that it speaks for with them. */
+export interface Given {
+  readonly records: readonly unknown[]
+  readonly covered: Dots
 }
 
 /** What became of one key here, from the local state and not from what came in: undefined is "not there". */

@@ -10,7 +10,7 @@ import type { NodeId } from '../../protocol/ids.ts'
 import { ingressNetwork, networkScope, type Scope, type StateRecord } from '../../protocol/model.ts'
 import { highest, noRanges, type Ranges, union } from '../../protocol/ranges.ts'
 import { authorKey, parseRecord, recordKey } from '../../protocol/record.ts'
-import type { Change, LostSpec, Notice, ReplicatedView, ViewHooks, ViewOptions } from '../view.ts'
+import type { Change, Entry, LostSpec, Notice, ReplicatedView, ViewHooks, ViewOptions } from '../view.ts'
 import type { Random } from '../world.ts'
 import { replay } from './replay.ts'
 import { emptyDots, strayKeys } from './reseed.ts'
@@ -42,6 +42,8 @@ export async function openView(options: ViewOptions): Promise<ReplicatedView> {
   let hooks: ViewHooks | undefined
   /** How often each other run of this node answered. */
   const otherRuns = new Map<string, number>()
+  /** Of a re-seed that is being taken in: it is written in one piece. */
+  let noteLater: Entry[] | undefined
 
   for (const entry of journal.entries) replay(entry, { self, store, sequences })
   if (journal.found !== 'whole') sequences.restart(drawLog(random))
@@ -93,8 +95,13 @@ export async function openView(options: ViewOptions): Promise<ReplicatedView> {
     for (const watcher of [...watchers]) watcher(notice)
   }
 
+  function note(entries: readonly Entry[]): void {
+    if (noteLater === undefined) journal.note(entries)
+    else noteLater.push(...entries)
+  }
+
   function finish(taken: readonly Taken[], journalled: boolean): void {
-    if (!journalled) journal.note(taken.flatMap((one) => one.entries))
+    if (!journalled) note(taken.flatMap((one) => one.entries))
     for (const { lostSpec } of taken) if (lostSpec !== undefined) reportLost(lostSpec)
     tellChanges(taken.flatMap((one) => one.changes))
   }
@@ -158,7 +165,7 @@ export async function openView(options: ViewOptions): Promise<ReplicatedView> {
     }
     finish(taken, false)
     if (covered !== undefined) {
-      journal.note(store.cover(scope, subtractDots(covered, refused)))
+      note(store.cover(scope, subtractDots(covered, refused)))
     }
     return read
   }
@@ -340,13 +347,21 @@ export async function openView(options: ViewOptions): Promise<ReplicatedView> {
     retryRefused() {
       for (const state of scopes.values()) state.retryRefused()
     },
-    finishReseed(scope, { theirs, seen, before }) {
-      const records = scopes.get(scope)?.records ?? new Map<string, StateRecord>()
-      const keys = strayKeys(records, { theirs, seen })
-      const { changes, entries } = store.discard(scope, keys)
-      journal.note([...entries, ...store.letGo(scope, emptyDots(theirs, seen, before))])
-      tellChanges(changes)
-      return keys.length
+    reseed(scope, from, { theirs, chunks, before }) {
+      const taken: Entry[] = []
+      noteLater = taken
+      try {
+        const seen = chunks.flatMap(({ records, covered }) => apply(scope, records, from, covered))
+        const keys = strayKeys(scopes.get(scope)?.records ?? new Map<string, StateRecord>(), { theirs, seen })
+        const { changes, entries } = store.discard(scope, keys)
+        // What goes comes first: of a write that a crash cut short, no number is known before what it deletes is gone.
+        taken.unshift(...entries, ...store.letGo(scope, emptyDots(theirs, seen, before)))
+        tellChanges(changes)
+        return keys.length
+      } finally {
+        noteLater = undefined
+        journal.note(taken)
+      }
     },
     superseded: (service) => lostSpecs.get(service) ?? [],
     journalFailing: () => journal.failing(),

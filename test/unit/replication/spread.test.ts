@@ -259,6 +259,32 @@ describe('a member that was away beyond the limit', () => {
     await expectGone(net, [a, back])
   })
 
+  it.each(['loses its holder', 'loses its power'])(
+    'loses what was deleted meanwhile also when it %s while it reads what there is (seed 198 of the soak)',
+    async (how) => {
+      const { net, a, back } = await deletedMeanwhile(by('n1'))
+      const { onRequest } = a.sync
+      let [isRead, isLost] = [false, false]
+      Object.assign(a.sync, {
+        async onRequest(...[from, kind, bytes]: Parameters<typeof onRequest>) {
+          if (isRead && !isLost) {
+            isLost = true
+            await new Promise<void>((resolve) => void a.clock.after(100, resolve))
+            if (how === 'loses its power') back.crash()
+            throw new Error('the holder does not answer')
+          }
+          isRead ||= kind === requestKinds.pull
+          return onRequest(from, kind, bytes)
+        },
+      })
+      net.connect('n1', 'n3')
+      await net.advance(1_000)
+      expect(isLost).toBe(true)
+      const again = how === 'loses its power' ? await net.add('n3', { disk: back.disk }) : back
+      await expectGone(net, [a, again])
+    },
+  )
+
   it('does not take back from its side what was deleted meanwhile and changed there', async () => {
     const net = createNet()
     const [a, c, d] = [await net.add('n1'), await net.add('n3', { absentMaxMs: 60_000 }), await net.add('n4')]
