@@ -112,9 +112,9 @@ export interface ReplicatedView extends View, Writer {
   collected(scope: Scope): Dots
   retryRefused(): void
   /**
-   * Takes in all that a member gave, the holder of `theirs`, at once: whole on the disk or, after a crash, as if it had not begun. `before` is what
-   * was covered here when it began to read. What the holder lacks goes, and what it let go counts as let go here, so that the next one who lacks it
-   * re-seeds too. Returns how many records went.
+   * Takes in all that a member gave, the holder of `theirs`, at once; after a crash in between the rest is lacked, and asked for again. `before` is
+   * what was covered here when it began to read. What the holder lacks goes, and what it let go counts as let go here, so that the next one who
+   * lacks it re-seeds too. Returns how many records went.
    */
   reseed(
     scope: Scope,

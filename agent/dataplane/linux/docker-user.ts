@@ -10,7 +10,7 @@ import { linkGroup } from './names.ts'
 import { isInstalled } from './probe.ts'
 import { run } from './tools.ts'
 
-/** 5 s: as long as what an engine that starts beside us may cut off. A look is one start of each, and costs as much as all else that an idle agent does. */
+/** 5 s: as long as what an engine that starts beside us may cut off. A look is one start of iptables and one of ip6tables. */
 const lookMs = 5_000
 
 export interface Passage {
