@@ -3,7 +3,6 @@ import type { TaskId } from '../../protocol/ids.ts'
 import type { ServiceValue } from '../../protocol/model.ts'
 import { place } from '../core/placement/place.ts'
 import { hasFinished } from '../core/placement/restart.ts'
-import { tasksOf } from '../core/placement/slots.ts'
 import type { Stamped, View } from '../core/view.ts'
 import { wanted } from '../core/wanted.ts'
 import { explain, lateStart, type SlotReport } from '../core/why.ts'
@@ -29,9 +28,9 @@ export function slotViews(view: View, service: Stamped<ServiceValue>, nowMs: num
       .services.get(service.id)
       ?.map((plan) => [plan.slot, plan]),
   )
-  const records = tasksOf(view, service.id)
+  const records = view.slotsOf(service.id)
   return explain(view, service, nowMs).map((report) => {
-    const own = records.filter(({ value }) => value.slot === report.slot)
+    const own = records.get(report.slot) ?? []
     const finished = report.task === undefined && hasFinished(wanted(service), own, nowMs)
     const plan = plans.get(report.slot)
     const task = view.tasks.get(report.task ?? '')?.value

@@ -2,12 +2,12 @@
 import type { NetworkId } from '../../protocol/ids.ts'
 import { ingressNetwork } from '../../protocol/model.ts'
 import { guestNetworks } from './guests.ts'
-import { hasEnded, ownTasks } from './live.ts'
+import { hasEnded } from './live.ts'
 import type { View } from './view.ts'
 
 /** Sorted. */
 export function networksHeld(view: View): readonly NetworkId[] {
-  const own = ownTasks(view).filter(({ value }) => !hasEnded(value.state))
+  const own = view.ownTasks().filter(({ value }) => !hasEnded(value.state))
   const networks = new Set(own.flatMap(({ value }) => value.addresses.map(({ network }) => network)))
   for (const network of guestNetworks(view)) networks.add(network)
   // Ingress is held by every node, whatever runs on it.

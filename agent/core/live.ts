@@ -6,7 +6,7 @@
 import type { NodeId } from '../../protocol/ids.ts'
 import type { GuestValue, TaskState, TaskValue } from '../../protocol/model.ts'
 import { perRevision } from './per-revision.ts'
-import type { Member, Stamped, View } from './view.ts'
+import type { Member, View } from './view.ts'
 
 const ended: ReadonlySet<TaskState> = new Set(['complete', 'shutdown', 'failed', 'rejected', 'remove', 'orphaned'])
 
@@ -27,10 +27,25 @@ export function isLiveTask(task: TaskValue, view: View): boolean {
   return isUp(member) && member?.record.value.boot === task.boot
 }
 
-/** All records of tasks of this node, live and ended. */
-export const ownTasks = perRevision((view): readonly Stamped<TaskValue>[] =>
-  [...view.tasks.values()].filter(({ value }) => value.node === view.self),
+/** Boot ids of the members that are up: what tells live tasks from others. The same map until one of them changes. */
+export function liveBoots(view: View): ReadonlyMap<NodeId, string> {
+  const now = bootsNow(view)
+  const before = lastBoots.get(view)
+  if (before !== undefined && isSameMap(before, now)) return before
+  lastBoots.set(view, now)
+  return now
+}
+
+const lastBoots = new WeakMap<View, ReadonlyMap<NodeId, string>>()
+
+const bootsNow = perRevision(
+  (view): ReadonlyMap<NodeId, string> =>
+    new Map([...view.members.values()].filter(isUp).map(({ id, record }) => [id, record.value.boot])),
 )
+
+function isSameMap<K, V>(a: ReadonlyMap<K, V>, b: ReadonlyMap<K, V>): boolean {
+  return a === b || (a.size === b.size && [...a].every(([key, value]) => b.get(key) === value))
+}
 
 /** Whether a container that is no task may be on its network now. */
 export function isLiveGuest(guest: GuestValue, view: View): guest is GuestValue & { readonly address: string } {

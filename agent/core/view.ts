@@ -6,7 +6,7 @@
  * whoever routes, resolves or counts asks `isLiveTask` and `isUp` in core/live.ts.
  */
 import type { Version } from '../../protocol/hlc.ts'
-import type { GuestId, NetworkId, NodeId, ServiceId, TaskId } from '../../protocol/ids.ts'
+import type { GuestId, NetworkId, NodeId, ServiceId, Slot, TaskId } from '../../protocol/ids.ts'
 import type {
   Author,
   EndpointValue,
@@ -58,8 +58,13 @@ export interface View {
   readonly networks: ReadonlyMap<NetworkId, Stamped<NetworkValue>>
   readonly services: ReadonlyMap<ServiceId, Stamped<ServiceValue>>
   readonly tasks: ReadonlyMap<TaskId, Stamped<TaskValue>>
-  /** Tasks of each service, live index over `tasks`. */
-  readonly tasksByService: ReadonlyMap<ServiceId, ReadonlySet<TaskId>>
+  /**
+   * The tasks of a service by slot, live and ended, those of a slot by id; slots in no order. The list of a slot is the same array until one of
+   * them changes, so that what is read from it can be kept with it.
+   */
+  slotsOf(service: ServiceId): ReadonlyMap<Slot, readonly Stamped<TaskValue>[]>
+  /** All records of tasks of this node, live and ended. The same array until one of them changes. */
+  ownTasks(): readonly Stamped<TaskValue>[]
   /** Endpoint records of the scopes that this node holds: by network, then by task. */
   readonly endpoints: ReadonlyMap<NetworkId, ReadonlyMap<TaskId, Stamped<EndpointValue>>>
   /** Containers that are no tasks, on networks of the cluster. */

@@ -8,7 +8,6 @@ import type { ServiceValue, TaskValue } from '../../protocol/model.ts'
 import { hasEnded, nodeName, upMembers } from './live.ts'
 import { compareCreation } from './placement/order.ts'
 import { place, type SlotPlan } from './placement/place.ts'
-import { tasksOf } from './placement/slots.ts'
 import type { Stamped, View } from './view.ts'
 import { wanted } from './wanted.ts'
 
@@ -107,9 +106,8 @@ function sentenceOf(view: View, service: Stamped<ServiceValue>, plan: SlotPlan, 
 }
 
 function lastTask(view: View, service: Stamped<ServiceValue>, slot: Slot): TaskValue | undefined {
-  return tasksOf(view, service.id)
-    .filter(({ value }) => value.slot === slot)
-    .sort((a, b) => compareCreation(b, a))[0]?.value
+  const records = view.slotsOf(service.id).get(slot) ?? []
+  return records.toSorted((a, b) => compareCreation(b, a))[0]?.value
 }
 
 function holderOf(view: View, plan: SlotPlan): NodeId | undefined {

@@ -24,7 +24,7 @@ export function claimSlot(parts: ReconcileParts, claim: Claim): void {
   if (service === undefined || member === undefined) return
   const asked = wanted(service)
   const id = idFromBytes(parts.random.bytes(16))
-  const records = tasksOf(view, claim.service).filter(({ value }) => value.slot === claim.slot)
+  const records = view.slotsOf(claim.service).get(claim.slot) ?? []
   const addresses = networksToJoin(view, asked).map((network) => ({
     network,
     address: chooseTaskAddress(view, network, id),

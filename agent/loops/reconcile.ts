@@ -7,7 +7,7 @@ import type { ServiceId, TaskId } from '../../protocol/ids.ts'
 import { networkScope } from '../../protocol/model.ts'
 import { chooseVip, lostVips } from '../core/addresses/vip.ts'
 import { networksHeld } from '../core/held.ts'
-import { hasEnded, ownTasks } from '../core/live.ts'
+import { hasEnded } from '../core/live.ts'
 import { place } from '../core/placement/place.ts'
 import { noteStays, type Stays } from '../core/placement/stays.ts'
 import { dueInMs } from '../core/reconcile/due.ts'
@@ -154,7 +154,7 @@ export function createReconcileLoop(parts: ReconcileParts): ReconcileLoop {
 
   function noteClaims(nowMs: number): void {
     for (const id of claimedAt.keys()) if (!isOwnLive(id)) claimedAt.delete(id)
-    for (const { id } of ownTasks(view)) if (!claimedAt.has(id) && isOwnLive(id)) claimedAt.set(id, nowMs)
+    for (const { id } of view.ownTasks()) if (!claimedAt.has(id) && isOwnLive(id)) claimedAt.set(id, nowMs)
   }
 
   function isOwnLive(id: TaskId): boolean {

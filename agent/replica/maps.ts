@@ -14,10 +14,10 @@ import type {
   NodeValue,
   Scope,
   StateRecord,
-  TaskValue,
   Values,
 } from '../../protocol/model.ts'
 import type { Liveness, Member, Stamped, View } from '../core/view.ts'
+import { createShownTasks } from './tasks.ts'
 
 export interface ViewMaps {
   readonly view: View
@@ -49,8 +49,7 @@ export function createMaps(self: NodeId, now: () => number): ViewMaps {
   const tokens = new Map<string, Stamped<Values['token']>>()
   const networks = new Map<NetworkId, Stamped<Values['network']>>()
   const services = new Map<ServiceId, Stamped<Values['service']>>()
-  const tasks = new Map<TaskId, Stamped<TaskValue>>()
-  const tasksByService = new Map<ServiceId, Set<TaskId>>()
+  const shownTasks = createShownTasks(self)
   const endpoints = new Map<NetworkId, Map<TaskId, Stamped<EndpointValue>>>()
   const guests = new Map<GuestId, Stamped<GuestValue>>()
 
@@ -79,21 +78,10 @@ export function createMaps(self: NodeId, now: () => number): ViewMaps {
   }
 
   function showTask(id: TaskId, author: NodeId, record: StateRecord<'task'> | undefined): void {
-    const shown = tasks.get(id)
+    const shown = shownTasks.tasks.get(id)
     if (shown !== undefined && !mayReplace(shown, author, record)) return
-    if (shown !== undefined) {
-      const siblings = tasksByService.get(shown.value.service)
-      siblings?.delete(id)
-      if (siblings?.size === 0) tasksByService.delete(shown.value.service)
-    }
-    if (record?.value == null) {
-      tasks.delete(id)
-      return
-    }
-    tasks.set(id, stamped(record, record.value))
-    const siblings = tasksByService.get(record.value.service)
-    if (siblings === undefined) tasksByService.set(record.value.service, new Set([id]))
-    else siblings.add(id)
+    if (record?.value == null) shownTasks.hide(id)
+    else shownTasks.show(stamped(record, record.value))
   }
 
   function showEndpoint(scope: Scope, id: TaskId, author: NodeId, record: StateRecord<'endpoint'> | undefined): void {
@@ -128,8 +116,9 @@ export function createMaps(self: NodeId, now: () => number): ViewMaps {
     tokens,
     networks,
     services,
-    tasks,
-    tasksByService,
+    tasks: shownTasks.tasks,
+    slotsOf: shownTasks.slotsOf,
+    ownTasks: shownTasks.ownTasks,
     endpoints,
     guests,
   }

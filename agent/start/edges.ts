@@ -7,7 +7,7 @@ import type { GuestId, TaskId } from '../../protocol/ids.ts'
 import { createContainers } from '../api/engine/containers.ts'
 import { createEngine, type Engine } from '../api/engine/engine.ts'
 import type { AgentConfig } from '../config.ts'
-import { isLiveGuest, isLiveTask, ownTasks } from '../core/live.ts'
+import { isLiveGuest, isLiveTask } from '../core/live.ts'
 import type { View } from '../core/view.ts'
 import { createUserspaceDataplane, type UserspaceDataplane } from '../dataplane/userspace/dataplane.ts'
 import { nameservers, parseServer } from '../dns/resolv-conf.ts'
@@ -137,7 +137,7 @@ function loopback(forwarding: UserspaceDataplane): Addresses {
 /** Of this node: they may be on their way into the kernel, or be adopted. */
 function liveHere(view: View | undefined): readonly (TaskId | GuestId)[] {
   if (view === undefined) return []
-  const own = ownTasks(view).filter(({ value }) => isLiveTask(value, view))
+  const own = view.ownTasks().filter(({ value }) => isLiveTask(value, view))
   const guests = [...view.guests.values()].filter(({ value }) => value.node === view.self && isLiveGuest(value, view))
   return [...own, ...guests].map(({ id }) => id)
 }

@@ -100,7 +100,7 @@ test.each([
 function claimedSlots({ agent, cluster }: Scene, { service, by }: { service: string; by: number }) {
   const { view } = agent(by).node!
   const here = new Set(cluster.taking().map(({ self }) => self))
-  const tasks = [...(view.tasksByService.get(service) ?? [])].map((id) => view.tasks.get(id)!.value)
+  const tasks = [...view.slotsOf(service).values()].flat().map(({ value }) => value)
   const standing = tasks.filter(({ node, state }) => {
     const { liveness } = view.members.get(node) ?? {}
     return here.has(node) && !hasEnded(state) && (liveness === 'alive' || liveness === 'suspect')

@@ -7,6 +7,7 @@
 import type { NodeId } from '../../../protocol/ids.ts'
 import type { ServiceValue, TaskValue } from '../../../protocol/model.ts'
 import { nodeName } from '../../core/live.ts'
+import { tasksOf } from '../../core/placement/slots.ts'
 import type { Stamped } from '../../core/view.ts'
 import { fault, reasonOf } from '../../fault.ts'
 import type { LogLine, LogQuery } from '../../world.ts'
@@ -24,7 +25,7 @@ export function serviceLogs(context: ApiContext, request: ApiRequest): Reply {
   return {
     kind: 'stream',
     type: multiplexedType,
-    chunks: stream(context, request, asked, () => tasksOf(context, service)),
+    chunks: stream(context, request, asked, () => tasksWithLogs(context, service)),
   }
 }
 
@@ -157,10 +158,11 @@ async function* framesOf(context: ApiContext, node: NodeId, body: AsyncIterable<
   }
 }
 
-function tasksOf(context: ApiContext, service: Stamped<ServiceValue>): readonly Stamped<TaskValue>[] {
-  const ids = [...(context.view.tasksByService.get(service.id) ?? [])].sort()
+function tasksWithLogs(context: ApiContext, service: Stamped<ServiceValue>): readonly Stamped<TaskValue>[] {
   // A rejected task never ran: nothing of its log is missing.
-  return ids.flatMap((id) => context.view.tasks.get(id) ?? []).filter(({ value }) => value.state !== 'rejected')
+  return tasksOf(context.view, service.id)
+    .filter(({ value }) => value.state !== 'rejected')
+    .sort((a, b) => (a.id < b.id ? -1 : 1))
 }
 
 function sentenceOf(context: ApiContext, { key, cause }: Trouble): string {

@@ -47,16 +47,11 @@ function allTasks(context: ApiContext): Rendered[] {
   for (const service of view.services.values()) {
     const reports = slotViews(view, service, context.clock.wall())
     slots.set(service.id, new Map(reports.map((report) => [report.slot, report])))
-    const all = [...(view.tasksByService.get(service.id) ?? [])].flatMap((id) => view.tasks.get(id)?.value ?? [])
+    const records = view.slotsOf(service.id)
     for (const report of reports) {
       if (report.task !== undefined || report.finished) continue
-      waiting.push(
-        renderPending(
-          service,
-          report,
-          all.filter(({ slot }) => slot === report.slot),
-        ),
-      )
+      const own = records.get(report.slot)?.map(({ value }) => value) ?? []
+      waiting.push(renderPending(service, report, own))
     }
   }
   const recorded = [...view.tasks.values()].map((task) => {

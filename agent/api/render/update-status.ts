@@ -1,6 +1,7 @@
 /** How far a change of a service's template has come, in Docker's shape (swagger.yaml, Service.UpdateStatus). */
 import type { ServiceValue } from '../../../protocol/model.ts'
 import { isLiveTask } from '../../core/live.ts'
+import { tasksOf } from '../../core/placement/slots.ts'
 import type { Stamped, View } from '../../core/view.ts'
 import { wanted } from '../../core/wanted.ts'
 import { time } from './stamps.ts'
@@ -13,9 +14,7 @@ export function updateStatus(view: View, service: Stamped<ServiceValue>, nowMs: 
   const { generation, updatedMs, previous } = service.value
   if (generation === 0) return undefined
   const { template } = wanted(service)
-  const live = [...(view.tasksByService.get(service.id) ?? [])]
-    .flatMap((id) => view.tasks.get(id) ?? [])
-    .filter((task) => isLiveTask(task.value, view))
+  const live = tasksOf(view, service.id).filter((task) => isLiveTask(task.value, view))
   const fresh = live.filter((task) => task.value.template === template)
   const done = live.length === fresh.length && fresh.every((task) => task.value.state === 'running')
   const isTemplates =

@@ -24,7 +24,7 @@ import {
 import { hash32, score } from './hash.ts'
 import { compareText } from './order.ts'
 import { type Side, sideOf } from './partition.ts'
-import type { SlotState, Task } from './slots.ts'
+import type { SlotState } from './slots.ts'
 import { Spread } from './spread.ts'
 
 /** Swarm's fault memory: so many failures of one template on one node within so long put the node last. */
@@ -48,8 +48,6 @@ export interface Cluster {
 /** Working state of one service in it. */
 export interface Applicant {
   readonly wanted: Wanted
-  /** All its records, in the order of their ids. */
-  readonly tasks: readonly Task[]
   readonly states: ReadonlyMap<Slot, SlotState>
   /** Slots on each node so far, by node index. */
   readonly copies: Int32Array
@@ -85,19 +83,14 @@ export function clusterOf(view: View, nowMs: number): Cluster {
   }
 }
 
-export function applicant(
-  cluster: Cluster,
-  wanted: Wanted,
-  tasks: readonly Task[],
-  states: Applicant['states'],
-): Applicant {
+export function applicant(cluster: Cluster, wanted: Wanted, states: Applicant['states']): Applicant {
   let judgement: Judgement | undefined
   const judge = () => {
-    judgement ??= judgementOf(cluster, wanted, tasks)
+    judgement ??= judgementOf(cluster, wanted, states)
     return judgement
   }
   const spread = new Spread(wanted.spreadOver, cluster.members)
-  return { wanted, tasks, states, copies: new Int32Array(cluster.members.length), spread, judge }
+  return { wanted, states, copies: new Int32Array(cluster.members.length), spread, judge }
 }
 
 /** Gives one slot of the service to a node that is up. */
@@ -163,12 +156,13 @@ function compare(cluster: Cluster, who: Applicant, slotHash: number, a: number, 
   )
 }
 
-function judgementOf(cluster: Cluster, wanted: Wanted, tasks: readonly Task[]): Judgement {
+function judgementOf(cluster: Cluster, wanted: Wanted, states: Applicant['states']): Judgement {
   const { members, nowMs } = cluster
-  const rejected = rejections(wanted, tasks, nowMs)
+  const failed = [...states.values()].flatMap(({ failures }) => failures)
+  const rejected = rejections(wanted, failed, nowMs)
   for (const { retryAtMs } of rejected.values()) cluster.untilMs = Math.min(cluster.untilMs, retryAtMs)
   const failures = new Map<NodeId, number>()
-  for (const { value } of tasks) {
+  for (const { value } of failed) {
     const forgottenMs = value.stateMs + failuresWindowMs
     if (value.state !== 'failed' || value.template !== wanted.template || forgottenMs <= nowMs) continue
     failures.set(value.node, (failures.get(value.node) ?? 0) + 1)

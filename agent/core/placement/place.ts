@@ -13,11 +13,11 @@ import { type Wanted, wanted } from '../wanted.ts'
 import { type Applicant, applicant, type Cluster, choose, clusterOf, seat, slotHashOf } from './choose.ts'
 import { hasResources, refusesKind, refusesNode } from './eligible.ts'
 import { hash32, score } from './hash.ts'
-import { compareCreation, compareText } from './order.ts'
+import { compareCreation } from './order.ts'
 import { barredHere } from './partition.ts'
 import { replaceOutdated, takeOver } from './replace.ts'
 import { restartGate } from './restart.ts'
-import { desiredSlots, type SlotState, slotStates, tasksOf } from './slots.ts'
+import { desiredSlots, type SlotState, slotStates } from './slots.ts'
 
 export interface Placement {
   /** In creation order of the services; slots in their order. A service that is not placed is not here. */
@@ -121,9 +121,7 @@ function brokenNetwork(asked: Wanted, view: View, inConflict: ReadonlyMap<string
 }
 
 function apply(cluster: Cluster, asked: Wanted): Applicant {
-  const { view } = cluster
-  const tasks = [...tasksOf(view, asked.id)].sort((a, b) => compareText(a.id, b.id))
-  return applicant(cluster, asked, tasks, slotStates(view, tasks))
+  return applicant(cluster, asked, slotStates(cluster.view, asked.id))
 }
 
 function slotsOf(cluster: Cluster, who: Applicant): readonly Slot[] {

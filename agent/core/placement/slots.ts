@@ -4,9 +4,9 @@
  * A slot has at most one holder. Others that live in it are a takeover (started to replace the holder, design.md 5), tasks that stop,
  * or duplicates, which yield to the holder. Slot numbers outlive tasks; after a scale-down the numbers left need not be 1..replicas.
  */
-import type { ServiceId, Slot, TaskId } from '../../../protocol/ids.ts'
+import type { NodeId, ServiceId, Slot, TaskId } from '../../../protocol/ids.ts'
 import type { TaskValue } from '../../../protocol/model.ts'
-import { isLiveTask } from '../live.ts'
+import { isLiveTask, liveBoots } from '../live.ts'
 import type { Stamped, View } from '../view.ts'
 import { compareCreation, compareDuplicates, compareSlots } from './order.ts'
 
@@ -16,6 +16,8 @@ export interface SlotState {
   readonly slot: Slot
   /** All records of the slot, live and ended. */
   readonly records: readonly Task[]
+  /** Those that failed or were rejected: what may count against a node. */
+  readonly failures: readonly Task[]
   readonly holder: Task | undefined
   /** Started, or claimed, to replace the holder; not running yet. */
   readonly takeover: Task | undefined
@@ -25,21 +27,23 @@ export interface SlotState {
 
 /** All records of tasks of a service, live and ended, in no order. */
 export function tasksOf(view: View, service: ServiceId): readonly Task[] {
-  return [...(view.tasksByService.get(service) ?? [])].flatMap((id) => view.tasks.get(id) ?? [])
+  return [...view.slotsOf(service).values()].flat()
 }
 
-/** The slots of a service that have any record. */
-export function slotStates(view: View, tasks: readonly Task[]): ReadonlyMap<Slot, SlotState> {
-  const bySlot = new Map<Slot, Task[]>()
-  for (const task of tasks) {
-    const records = bySlot.get(task.value.slot)
-    if (records === undefined) bySlot.set(task.value.slot, [task])
-    else records.push(task)
-  }
+/** The slots of a service that have any record. What stands in a slot is worked out again when one of its records, or a boot id, changes. */
+export function slotStates(view: View, service: ServiceId): ReadonlyMap<Slot, SlotState> {
+  const boots = liveBoots(view)
   const states = new Map<Slot, SlotState>()
-  for (const [slot, records] of bySlot) states.set(slot, stateOf(slot, records, view))
+  for (const [slot, records] of view.slotsOf(service)) {
+    const known = cache.get(records)
+    const state = known?.boots === boots ? known.state : stateOf(slot, records, view)
+    if (state !== known?.state) cache.set(records, { boots, state })
+    states.set(slot, state)
+  }
   return states
 }
+
+const cache = new WeakMap<readonly Task[], { readonly boots: ReadonlyMap<NodeId, string>; readonly state: SlotState }>()
 
 /**
  * Which slots a replicated service has. With more in use than wanted, Swarm's rule (orchestrator/replicated/services.go): take from
@@ -57,14 +61,15 @@ export function desiredSlots(replicas: number, states: ReadonlyMap<Slot, SlotSta
 }
 
 function stateOf(slot: Slot, records: readonly Task[], view: View): SlotState {
-  if (records.length === 1) {
-    const only = records[0] as Task
-    if (!isLiveTask(only.value, view))
-      return { slot, records, holder: undefined, takeover: undefined, stopping: undefined }
-    if (only.value.stopping === true) return { slot, records, holder: undefined, takeover: undefined, stopping: only }
-    return { slot, records, holder: only, takeover: undefined, stopping: undefined }
-  }
   const live = records.filter(({ value }) => isLiveTask(value, view)).sort(compareDuplicates)
+  const failures = records.filter(({ value }) => value.state === 'failed' || value.state === 'rejected')
+  const [only] = live
+  if (live.length < 2) {
+    const state = { slot, records, failures, takeover: undefined }
+    return only?.value.stopping === true
+      ? { ...state, holder: undefined, stopping: only }
+      : { ...state, holder: only, stopping: undefined }
+  }
   const active = live.filter(({ value }) => value.stopping !== true)
   const ids = new Set<TaskId>(active.map(({ id }) => id))
   const replaced = new Set(active.filter(isRunning).map(({ value }) => value.replaces))
@@ -73,6 +78,7 @@ function stateOf(slot: Slot, records: readonly Task[], view: View): SlotState {
   return {
     slot,
     records,
+    failures,
     holder,
     takeover: waiting.find(({ value }) => value.replaces === holder?.id),
     stopping: live.find(({ value }) => value.stopping === true),

@@ -33,13 +33,8 @@ function isStale({ view, placement }: Situation, task: Task): boolean {
   return newerHistory(view, task) >= historyKept(asked)
 }
 
-/** How many ended tasks of its slot came after this one. Counted, not sorted: asked for every ended task in every pass. */
+/** How many ended tasks of its slot came after this one. */
 function newerHistory(view: View, task: Task): number {
-  let count = 0
-  for (const id of view.tasksByService.get(task.value.service) ?? []) {
-    const other = view.tasks.get(id)
-    if (other === undefined || other.value.slot !== task.value.slot || !hasEnded(other.value.state)) continue
-    if (compareCreation(other, task) > 0) count++
-  }
-  return count
+  const records = view.slotsOf(task.value.service).get(task.value.slot) ?? []
+  return records.filter((other) => hasEnded(other.value.state) && compareCreation(other, task) > 0).length
 }

@@ -6,7 +6,7 @@
  */
 import type { TaskId } from '../../../protocol/ids.ts'
 import { networkScope } from '../../../protocol/model.ts'
-import { hasEnded, ownTasks } from '../live.ts'
+import { hasEnded } from '../live.ts'
 import { sideOf, startBudget } from '../placement/partition.ts'
 import { claimOrder, type SlotPlan } from '../placement/place.ts'
 import { offers } from '../placement/rebalance.ts'
@@ -26,7 +26,7 @@ const takeoverMs = 60_000
 export function reconcile(situation: Situation, now: Now): readonly Step[] {
   const { view, caughtUp } = situation
   if (!view.members.has(view.self)) return []
-  const own = ownTasks(view)
+  const own = view.ownTasks()
   const live = own.filter(({ value }) => !hasEnded(value.state))
   const readied = live.flatMap((task) => becomesReady(situation, task))
   if (!caughtUp) return [...readied, ...endpointSteps(situation, live)]

@@ -8,7 +8,7 @@ import type { NetworkId, ServiceId, TaskId } from '../../../protocol/ids.ts'
 import { type EndpointValue, ingressNetwork, type TaskValue } from '../../../protocol/model.ts'
 import { ipv6Maker } from '../addresses/dual.ts'
 import { conflicts } from '../conflicts.ts'
-import { isLiveGuest, isLiveTask, ownTasks } from '../live.ts'
+import { isLiveGuest, isLiveTask } from '../live.ts'
 import type { View } from '../view.ts'
 import { type Wanted, wanted } from '../wanted.ts'
 import { type Overlay, overlay } from './overlay.ts'
@@ -163,7 +163,7 @@ function portsOf(service: Wanted, backends: readonly Backend[]): ServiceRoute['p
 /** Networks on which this node runs a task or has a guest, sorted. */
 function networksHere(view: View): readonly NetworkId[] {
   const networks = new Set<NetworkId>()
-  for (const { value: task } of ownTasks(view)) {
+  for (const { value: task } of view.ownTasks()) {
     if (!isLiveTask(task, view)) continue
     for (const { network } of task.addresses) if (network !== ingressNetwork) networks.add(network)
   }

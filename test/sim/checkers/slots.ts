@@ -86,11 +86,10 @@ export function losingClaimsAreNotStarted({ cluster }: Watched): Checker {
 
 /** The task that has the slot by right, unless that is this one, or the one that this one is to take over from. */
 function betterThan({ node }: Agent, id: string, mine: TaskValue): TaskValue | undefined {
-  const { tasks, tasksByService, members } = node!.view
-  const others = [...(tasksByService.get(mine.service) ?? [])].flatMap((other): readonly Held[] => {
-    const value = tasks.get(other)?.value
-    if (value === undefined || other === id || value.slot !== mine.slot) return []
-    const member = members.get(value.node)
+  const { view } = node!
+  const others = (view.slotsOf(mine.service).get(mine.slot) ?? []).flatMap(({ id: other, value }): readonly Held[] => {
+    if (other === id) return []
+    const member = view.members.get(value.node)
     const isUp = member !== undefined && (member.liveness === 'alive' || member.liveness === 'suspect')
     const lives = isUp && !endedStates.has(value.state) && member.record.value.boot === value.boot
     return lives && value.stopping !== true ? [{ id: other, value }] : []

@@ -16,6 +16,7 @@ import type {
   TaskValue,
   TokenValue,
 } from '../../../protocol/model.ts'
+import { tasksIn } from '../placement/build.ts'
 
 export const nodeIds = ['1aaaaaaaaaaaaaaaaaaaaaaaa', '2bbbbbbbbbbbbbbbbbbbbbbbb', '3cccccccccccccccccccccccc'] as const
 export const startMs = Date.UTC(2026, 10, 1)
@@ -81,6 +82,7 @@ export function createFake(): Fake {
   const author = { node: self, log: 'log' }
   const stamp = (): Version => ({ ms: set.wallMs + Math.floor(++counter / 1024), counter: counter % 1024, node: self })
   const stamped = <V>(id: string, value: V): Stamped<V> => ({ id, value, version: stamp(), author })
+  const tasks = new Map<string, Stamped<TaskValue>>()
   const view: Fake['view'] = {
     self,
     revision: 1,
@@ -90,8 +92,8 @@ export function createFake(): Fake {
     tokens: new Map<string, Stamped<TokenValue>>(),
     networks: new Map<string, Stamped<NetworkValue>>(),
     services: new Map<string, Stamped<ServiceValue>>(),
-    tasks: new Map<string, Stamped<TaskValue>>(),
-    tasksByService: new Map(),
+    ...tasksIn(tasks, self),
+    tasks,
     endpoints: new Map<string, Map<string, Stamped<EndpointValue>>>(),
     guests: new Map<string, Stamped<GuestValue>>(),
   }
@@ -215,8 +217,6 @@ export function createFake(): Fake {
     const boot = view.members.get(value.node)?.record.value.boot ?? 'none'
     const full = { ...taskValue(service, set.wallMs, stamp()), boot, ...value } as TaskValue
     view.tasks.set(id, stamped(id, full))
-    const known = new Set(view.tasksByService.get(value.service) ?? [])
-    view.tasksByService.set(value.service, known.add(id))
   }
 }
 

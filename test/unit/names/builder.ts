@@ -1,6 +1,7 @@
 /** A view of a small cluster for tests of names: node n1, networks and services as told, one ready endpoint a task. */
 import type { Stamped, View } from '../../../agent/core/view.ts'
 import type { EndpointValue, GuestValue, NetworkValue, ServiceValue, TaskValue } from '../../../protocol/model.ts'
+import { tasksIn } from '../placement/build.ts'
 
 export interface ServiceOptions {
   readonly id?: string
@@ -145,8 +146,7 @@ export function viewBuilder() {
         tokens: new Map(),
         networks,
         services,
-        tasks,
-        tasksByService: new Map(),
+        ...tasksIn(tasks, 'n1'),
         endpoints,
         guests,
       }

@@ -163,18 +163,35 @@ export interface ViewParts {
   readonly guests?: readonly Stamped<GuestValue>[]
 }
 
+/** What a view says of tasks, over a map that a test may change: new arrays each time. */
+export function tasksIn(
+  tasks: ReadonlyMap<string, Stamped<TaskValue>>,
+  self: string,
+): Pick<View, 'tasks' | 'slotsOf' | 'ownTasks'> {
+  return {
+    tasks,
+    slotsOf: (service) => bySlot([...tasks.values()].filter(({ value }) => value.service === service)),
+    ownTasks: () => [...tasks.values()].filter(({ value }) => value.node === self),
+  }
+}
+
+function bySlot(tasks: readonly Stamped<TaskValue>[]): ReturnType<View['slotsOf']> {
+  return Map.groupBy(
+    [...tasks].sort((a, b) => (a.id < b.id ? -1 : 1)),
+    ({ value }) => value.slot,
+  )
+}
+
 export function view(parts: ViewParts): View {
   const byId = <T extends { readonly id: string }>(items: readonly T[] = []) => new Map(items.map((i) => [i.id, i]))
-  const tasksByService = new Map<string, Set<string>>()
-  for (const { id, value } of parts.tasks ?? []) {
-    tasksByService.set(value.service, (tasksByService.get(value.service) ?? new Set()).add(id))
-  }
   const endpoints = new Map<string, Map<string, Stamped<EndpointValue>>>()
   for (const [net, endpoint] of parts.endpoints ?? []) {
     endpoints.set(net, (endpoints.get(net) ?? new Map()).set(endpoint.id, endpoint))
   }
+  const byService = Map.groupBy(parts.tasks ?? [], ({ value }) => value.service)
+  const self = parts.self ?? parts.members?.[0]?.id ?? 'n1'
   return {
-    self: parts.self ?? parts.members?.[0]?.id ?? 'n1',
+    self,
     revision: 1,
     settings: undefined,
     members: byId(parts.members),
@@ -182,8 +199,9 @@ export function view(parts: ViewParts): View {
     tokens: new Map(),
     networks: byId(parts.networks),
     services: byId(parts.services),
-    tasks: byId(parts.tasks),
-    tasksByService,
+    ...tasksIn(byId(parts.tasks), self),
+    // Of a thousand services each asks once.
+    slotsOf: (id) => bySlot(byService.get(id) ?? []),
     endpoints,
     guests: byId(parts.guests),
   }

@@ -13,7 +13,7 @@ import { presets } from '../../../agent/presets.ts'
 import type { Clock, Dataplane, Exit, NodeEvent, ObservedTask, Runtime, TaskPlan, Write } from '../../../agent/world.ts'
 import type { Version } from '../../../protocol/hlc.ts'
 import type { EndpointValue, NetworkValue, ServiceValue, TaskValue } from '../../../protocol/model.ts'
-import { member, memberValue, type ServiceOptions, serviceValue, stamped } from '../placement/build.ts'
+import { member, memberValue, type ServiceOptions, serviceValue, stamped, tasksIn } from '../placement/build.ts'
 
 const gossipMs = 5
 const deadAfterMs = 300
@@ -23,7 +23,6 @@ interface Maps {
   networks: Map<string, Stamped<NetworkValue>>
   services: Map<string, Stamped<ServiceValue>>
   tasks: Map<string, Stamped<TaskValue>>
-  tasksByService: Map<string, Set<string>>
   endpoints: Map<string, Map<string, Stamped<EndpointValue>>>
 }
 
@@ -246,7 +245,6 @@ export class FakeWorld {
       networks: new Map(),
       services: new Map(),
       tasks: new Map(),
-      tasksByService: new Map(),
       endpoints: new Map(),
     }
     const view: Mutable = {
@@ -258,6 +256,7 @@ export class FakeWorld {
       tokens: new Map(),
       guests: new Map(),
       ...maps,
+      ...tasksIn(maps.tasks, id),
     }
     return {
       id,
@@ -432,10 +431,6 @@ export class FakeWorld {
       const map = maps[`${write.kind}s` as 'tasks' | 'services' | 'networks'] as Map<string, unknown>
       if (value === undefined) map.delete(write.id)
       else map.set(write.id, value)
-      if (write.kind === 'task' && write.value !== null) {
-        const { service } = write.value as { service: string }
-        maps.tasksByService.set(service, (maps.tasksByService.get(service) ?? new Set()).add(write.id))
-      }
     }
     this.#changed(node)
   }

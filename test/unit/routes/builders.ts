@@ -4,6 +4,7 @@ import type { Backend } from '../../../agent/core/routes/types.ts'
 import type { Liveness, Member, Stamped, View } from '../../../agent/core/view.ts'
 import type { NetworkId, NodeId, ServiceId, TaskId } from '../../../protocol/ids.ts'
 import { type EndpointValue, ingressNetwork, type ServiceValue, type TaskValue } from '../../../protocol/model.ts'
+import { tasksIn } from '../placement/build.ts'
 
 const version = { ms: 1, counter: 0, node: 'n1' }
 const author = { node: 'n1', log: 'l' }
@@ -39,7 +40,6 @@ export function view(is: ViewIs): View {
     members.set(id, { id, record, node: {} as Member['node'], liveness: liveness as Liveness, sinceMs: 0, ...reach })
   }
   const tasks = new Map<TaskId, Stamped<TaskValue>>()
-  const tasksByService = new Map<ServiceId, Set<TaskId>>()
   const endpoints = new Map<NetworkId, Map<TaskId, Stamped<EndpointValue>>>()
   for (const one of is.tasks ?? []) {
     const service = one.service ?? 's1'
@@ -54,7 +54,6 @@ export function view(is: ViewIs): View {
         ...one.task,
       } as TaskValue),
     )
-    tasksByService.set(service, (tasksByService.get(service) ?? new Set()).add(one.id))
     for (const network of networks) {
       const of = endpoints.get(network) ?? new Map()
       endpoints.set(network, of)
@@ -74,8 +73,9 @@ export function view(is: ViewIs): View {
       )
     }
   }
+  const self = is.self ?? 'n1'
   return {
-    self: is.self ?? 'n1',
+    self,
     revision: 7,
     settings: undefined,
     members,
@@ -83,8 +83,7 @@ export function view(is: ViewIs): View {
     tokens: new Map(),
     networks: new Map(),
     services: new Map((is.services ?? [service('s1')]).map((s) => [s.id, s])),
-    tasks,
-    tasksByService,
+    ...tasksIn(tasks, self),
     endpoints,
     guests: new Map(),
   }
