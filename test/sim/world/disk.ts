@@ -127,11 +127,24 @@ export function createDisk(time: SimTime, chance: Chance): SimDisk {
   return disk
 }
 
-/** In pieces of at least 64 KB, so that many small appends stay cheap. */
+/** 64 KB: many small appends share a piece. */
+const pieceBytes = 65_536
+/** How far each piece is written. */
+const written = new WeakMap<ArrayBufferLike, number>()
+
+/** The bytes go behind what is there, where no other continuation of the same content has put its own: images share their pieces. */
 function grown(content: Content | undefined, bytes: Uint8Array): Content {
   const last = content?.at(-1)
-  if (content === undefined || last === undefined || last.length > 65_536) return [...(content ?? []), bytes]
-  return [...content.slice(0, -1), new Uint8Array(Buffer.concat([last, bytes]))]
+  const end = last?.length ?? 0
+  if (last !== undefined && written.get(last.buffer) === end && end + bytes.length <= last.buffer.byteLength) {
+    new Uint8Array(last.buffer).set(bytes, end)
+    written.set(last.buffer, end + bytes.length)
+    return [...(content ?? []).slice(0, -1), new Uint8Array(last.buffer, 0, end + bytes.length)]
+  }
+  const piece = new Uint8Array(Math.max(pieceBytes, bytes.length))
+  piece.set(bytes)
+  written.set(piece.buffer, bytes.length)
+  return [...(content ?? []), piece.subarray(0, bytes.length)]
 }
 
 function whole(content: Content | undefined): Uint8Array | undefined {

@@ -55,7 +55,7 @@ export function createProcess(time: SimTime, machine: Machine, number: number): 
     return () => {
       if (open) timers--
       open = false
-      scheduled.cancelled = true
+      scheduled.run = undefined
     }
   }
 

@@ -2,7 +2,8 @@
 // the next one, so a run is a function of what was put in. Never looks at a real clock.
 
 export interface Scheduled {
-  cancelled: boolean
+  /** Undefined when it is called off: what it would have run need not be kept until then. */
+  run: (() => void) | undefined
 }
 
 export interface SimTime {
@@ -25,7 +26,6 @@ interface Event extends Scheduled {
   readonly atMs: number
   readonly order: number
   readonly quiet: boolean
-  run: () => void
 }
 
 export function createTime(): SimTime {
@@ -36,7 +36,7 @@ export function createTime(): SimTime {
   let ran = 0
 
   function add(atMs: number, run: () => void, quiet: boolean): Scheduled {
-    const event: Event = { atMs: Math.max(atMs, nowMs), order: order++, quiet, run, cancelled: false }
+    const event: Event = { atMs: Math.max(atMs, nowMs), order: order++, quiet, run }
     heap.push(event)
     rise(heap, heap.length - 1)
     return event
@@ -48,10 +48,11 @@ export function createTime(): SimTime {
       const next = heap[0]
       if (next === undefined || next.atMs > atMs) break
       removeFirst(heap)
-      if (next.cancelled) continue
+      const { run } = next
+      if (run === undefined) continue
       nowMs = next.atMs
       ran++
-      next.run()
+      run()
       if (next.quiet) continue
       await settled()
       for (const listener of listeners) listener()
