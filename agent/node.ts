@@ -221,7 +221,9 @@ export async function createNode(world: World, config: NodeConfig): Promise<Node
     const late = new Promise<void>((resolve) => {
       cancel = clock.after(tellWithinMs, resolve)
     })
-    await Promise.race([Promise.all(transport.connected().map((member) => sync.exchange(member))), late])
+    const kept = transport.connected().filter(transport.keeps)
+    const asked = kept.length > 0 ? kept : transport.connected()
+    await Promise.race([Promise.all(asked.map((member) => sync.exchange(member))), late])
     cancel()
   }
 

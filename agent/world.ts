@@ -73,6 +73,8 @@ export interface Transport {
   refresh(): void
   /** Nodes with an open, admitted connection, sorted. */
   connected(): readonly NodeId[]
+  /** Whether this node always keeps a connection with that one (transport/mesh.ts); false: where there is one, something was asked once. */
+  keeps(node: NodeId): boolean
   /**
    * Tries to connect now. 'refused' means that the machine answered that nothing listens: the agent is gone. Never throws. The transport
    * keeps redialling known members by itself (the lower id dials; back-off without end); this is for the detector, which is in a hurry.

@@ -286,6 +286,9 @@ export function networkScope(network: NetworkId): Scope {
   return `network/${network}`
 }
 
+/** What every node holds. */
+export const scopesEverywhere: readonly Scope[] = ['cluster', networkScope(ingressNetwork)]
+
 /** The network of a scope; undefined for that of the cluster. */
 export function networkOf(scope: Scope): NetworkId | undefined {
   return scope === 'cluster' ? undefined : scope.slice('network/'.length)

@@ -283,7 +283,8 @@ export function createMembershipLoop(deps: MembershipDeps): MembershipLoop {
     onMembers: () => onMembers(),
     onConnected(node) {
       feed({ is: 'connected', node })
-      void exchangeTables(node)
+      // Others came for one question: they hear of all from those they keep with.
+      if (transport.keeps(node)) void exchangeTables(node)
     },
     onDisconnected(node, why) {
       if (why !== 'local') feed({ is: 'lost', node })

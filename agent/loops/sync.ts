@@ -22,7 +22,7 @@ import {
   read,
   requestKinds,
 } from '../../protocol/messages.ts'
-import type { Scope, StateRecord } from '../../protocol/model.ts'
+import { type Scope, type StateRecord, scopesEverywhere } from '../../protocol/model.ts'
 import { fault, reasonOf } from '../fault.ts'
 import type { Times } from '../presets.ts'
 import type { Given, ReplicatedView } from '../view.ts'
@@ -58,7 +58,7 @@ export interface Sync {
 
 export interface SyncOptions {
   readonly view: ReplicatedView
-  readonly transport: Pick<Transport, 'request' | 'connected'>
+  readonly transport: Pick<Transport, 'request' | 'connected' | 'keeps'>
   readonly clock: Clock
   readonly random: Random
   readonly log: Log
@@ -72,6 +72,8 @@ const hurryMs = 200
 const hurriedMax = 4
 /** Holders that are tried, 5 s each at most, before a scope is let go of untold. */
 const toldMax = 3
+/** Who is behind asks so many at once, beside those it keeps connections with: each would send it the same. */
+const visitsAtOnce = 3
 /** What one member was told by sync, it does not gossip on: the other side may be asking another. */
 const hurriedWidth = 3
 /** Rows of digests in one message: 60 bytes each keep it well under limits.requestBytesMax. */
@@ -226,6 +228,25 @@ export function createSync(options: SyncOptions): Sync {
     return found[1]
   }
 
+  /**
+   * Whether a new connection is worth comparing everything. In a large cluster most are opened for a question of the detector, 5 a second at each node,
+   * and would cost as much as all members' numbers each; those find their turn among the partners.
+   */
+  function hasMuchToTell(node: NodeId): boolean {
+    if (transport.keeps(node)) return true
+    const shared = view.scopes().filter((scope) => view.isHolder(node, scope) || !view.members.has(node))
+    const isBehind = (scope: Scope) => running.size < visitsAtOnce && readiness(scope) === 'behind'
+    return shared.some((scope) => !scopesEverywhere.includes(scope) || isBehind(scope))
+  }
+
+  function readiness(scope: Scope): Readiness {
+    if (caughtUp.has(scope) && view.need(scope) === 0) return 'caught-up'
+    const others = [...view.members.values()].filter(
+      ({ id, liveness }) => id !== view.self && (liveness === 'alive' || liveness === 'suspect'),
+    )
+    return others.some(({ id }) => view.isHolder(id, scope)) ? 'behind' : 'no-holder'
+  }
+
   function noteThrough(node: NodeId, scope: Scope, mark: number): void {
     const scopes = through.get(node) ?? new Map<Scope, number>()
     scopes.set(scope, Math.max(mark, scopes.get(scope) ?? 0))
@@ -323,7 +344,7 @@ export function createSync(options: SyncOptions): Sync {
       timer?.()
     },
     onConnected(node) {
-      if (!stopped) void exchange(node)
+      if (!stopped && hasMuchToTell(node)) void exchange(node)
     },
     onHeld(scope) {
       caughtUp.delete(scope)
@@ -350,13 +371,7 @@ export function createSync(options: SyncOptions): Sync {
       timer?.()
       schedule()
     },
-    readiness(scope) {
-      if (caughtUp.has(scope) && view.need(scope) === 0) return 'caught-up'
-      const others = [...view.members.values()].filter(
-        ({ id, liveness }) => id !== view.self && (liveness === 'alive' || liveness === 'suspect'),
-      )
-      return others.some(({ id }) => view.isHolder(id, scope)) ? 'behind' : 'no-holder'
-    },
+    readiness,
     coveredThrough: (node, scope) => through.get(node)?.get(scope) ?? 0,
     async pushDurably(node, records) {
       try {

@@ -7,7 +7,7 @@
 import { countDots, type Digest, type Dots, missing, subtractDots, uniteDots } from '../../protocol/digest.ts'
 import { compareVersions } from '../../protocol/hlc.ts'
 import type { NodeId } from '../../protocol/ids.ts'
-import { ingressNetwork, networkScope, type Scope, type StateRecord } from '../../protocol/model.ts'
+import { networkScope, type Scope, type StateRecord, scopesEverywhere } from '../../protocol/model.ts'
 import { highest, noRanges, type Ranges, union } from '../../protocol/ranges.ts'
 import { authorKey, parseRecord, recordKey } from '../../protocol/record.ts'
 import type { Change, Entry, LostSpec, Notice, ReplicatedView, ViewHooks, ViewOptions } from '../view.ts'
@@ -48,7 +48,7 @@ export async function openView(options: ViewOptions): Promise<ReplicatedView> {
   for (const entry of journal.entries) replay(entry, { self, store, sequences })
   if (journal.found !== 'whole') sequences.restart(drawLog(random))
   leap()
-  for (const scope of everywhere) journal.note(store.hold(scope))
+  for (const scope of scopesEverywhere) journal.note(store.hold(scope))
   await journal.begin(function* () {
     yield ['log', sequences.log]
     for (const [scope, end] of sequences.ends()) yield ['seq', scope, end]
@@ -244,7 +244,10 @@ export async function openView(options: ViewOptions): Promise<ReplicatedView> {
   function isHolder(node: NodeId, scope: Scope): boolean {
     const member = maps.view.members.get(node)
     if (member === undefined) return false
-    return everywhere.includes(scope) || member.record.value.networks.some((network) => networkScope(network) === scope)
+    return (
+      scopesEverywhere.includes(scope) ||
+      member.record.value.networks.some((network) => networkScope(network) === scope)
+    )
   }
 
   function digest(scope: Scope): Digest {
@@ -308,7 +311,7 @@ export async function openView(options: ViewOptions): Promise<ReplicatedView> {
     holds: (scope) => scopes.has(scope),
     holdScope: (scope) => journal.note(store.hold(scope)),
     dropScope(scope) {
-      if (!scopes.has(scope) || everywhere.includes(scope)) return
+      if (!scopes.has(scope) || scopesEverywhere.includes(scope)) return
       const { changes, entries } = store.drop(scope)
       journal.note(entries)
       for (const lacked of lackedFrom.values()) lacked.delete(scope)
@@ -378,9 +381,6 @@ export async function openView(options: ViewOptions): Promise<ReplicatedView> {
 
 /** A million: two runs that begin at one place meet in one of a thousand, and a log has room for billions of crashes. */
 const leapMax = 2 ** 20
-
-/** Scopes that every node holds. */
-const everywhere: readonly Scope[] = ['cluster', networkScope(ingressNetwork)]
 
 function drawLog(random: Random): string {
   return [...random.bytes(8)].map((byte) => byte.toString(16).padStart(2, '0')).join('')

@@ -6,7 +6,7 @@
 import type { NodeId } from '../../protocol/ids.ts'
 import { checkCertificate } from '../trust/certificate.ts'
 import type { Admission, KnownMember } from './admission.ts'
-import { meshPeers } from './mesh.ts'
+import { keepsWith, meshPeers } from './mesh.ts'
 
 export interface Known {
   find(node: NodeId): KnownMember | undefined
@@ -15,6 +15,8 @@ export interface Known {
   told(): readonly KnownMember[]
   /** Nodes that this one keeps connections with. */
   wanted(): readonly NodeId[]
+  /** Whether it would be wanted if it is a member. */
+  keeps(node: NodeId): boolean
   /** Whether what this node wrote counts; `certificate` came with the message. */
   accepts(writer: NodeId, certificate: Uint8Array | undefined): boolean
   /** Forgets what the state knows by now. */
@@ -37,10 +39,16 @@ export function knownMembers(self: NodeId, cluster: string, admission: Admission
     for (const member of members) if (member.node !== self && !isRemoved(member.node)) told.set(member.node, member)
   }
 
+  function everyone(): readonly NodeId[] {
+    return [...new Set([...admission.members().map((member) => member.node), ...told.keys()])]
+  }
+
   function wanted(): readonly NodeId[] {
-    const everyone = new Set(admission.members().map((member) => member.node))
-    for (const node of told.keys()) everyone.add(node)
-    return meshPeers(self, [...everyone]).filter((node) => !isRemoved(node))
+    return meshPeers(self, everyone()).filter((node) => !isRemoved(node))
+  }
+
+  function keeps(node: NodeId): boolean {
+    return keepsWith(self, everyone(), node)
   }
 
   function accepts(writer: NodeId, certificate: Uint8Array | undefined): boolean {
@@ -59,5 +67,5 @@ export function knownMembers(self: NodeId, cluster: string, admission: Admission
     for (const node of [...vouched]) if (admission.isMember(node) || isRemoved(node)) vouched.delete(node)
   }
 
-  return { find, tell, told: () => [...told.values()], wanted, accepts, refresh }
+  return { find, tell, told: () => [...told.values()], wanted, keeps, accepts, refresh }
 }

@@ -24,6 +24,11 @@ export function meshPeers(self: NodeId, members: readonly NodeId[]): readonly No
   return [...chosen].sort()
 }
 
+/** Whether `self` keeps a connection with a node, which need not be a member yet. */
+export function keepsWith(self: NodeId, members: readonly NodeId[], node: NodeId): boolean {
+  return new Set([...members, self]).size <= fullMeshMax || meshPeers(self, members).includes(node)
+}
+
 /** The one that dials first, so that a pair rarely gets two connections. */
 export function dialsFirst(self: NodeId, other: NodeId): boolean {
   return self < other

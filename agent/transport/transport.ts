@@ -388,6 +388,7 @@ export function createTransport(options: TransportOptions): Libp2pTransport {
     unsubscribe: (topic) => gossip?.unsubscribe(topic),
     request,
     connected: () => [...links.keys()].sort(),
+    keeps: known.keeps,
     dial,
     listening,
     certificate: () => certificate,

@@ -15,6 +15,12 @@ import { createProcess } from './world/process.ts'
 /** 256 MB: all that a scope holds in one piece. */
 const everything = 1 << 28
 
+/**
+ * The network carries nothing before all agents listen: each would find most of the others refusing, and tell everybody so, which at 300 nodes is ten
+ * million messages about a start that nobody asked about. Less than a dial lasts.
+ */
+const carriedAfterMs = 600
+
 export async function createGrownCluster(seed: number, nodes: number): Promise<Cluster> {
   const cluster = emptyCluster(seed, 'local')
   const { world } = cluster
@@ -27,8 +33,11 @@ export async function createGrownCluster(seed: number, nodes: number): Promise<C
   await waited(cluster, Promise.all(views.map((view) => view.close())))
   for (const machine of machines) {
     machine.process?.end()
+    for (const other of machines) world.net.clog(machine, other)
     world.time.after(world.chance.between(0, 500), () => void cluster.start(machine))
   }
+  await cluster.run(carriedAfterMs)
+  world.net.freeAll()
   const isWhole = () =>
     cluster.taking().length === nodes &&
     cluster.taking().every(({ node }) => [...node!.view.members.values()].every(({ liveness }) => liveness === 'alive'))

@@ -4,7 +4,7 @@
 import { fault, reasonOf } from '../../../agent/fault.ts'
 import type { Admission, KnownMember, TransportTimes } from '../../../agent/transport/admission.ts'
 import { type Dialer, dialer } from '../../../agent/transport/dialer.ts'
-import { meshPeers } from '../../../agent/transport/mesh.ts'
+import { keepsWith, meshPeers } from '../../../agent/transport/mesh.ts'
 import type { Cancel, Disconnect, Transport, TransportHandlers } from '../../../agent/world.ts'
 import type { NodeId } from '../../../protocol/ids.ts'
 import { limits } from '../../../protocol/limits.ts'
@@ -219,11 +219,15 @@ export function createSimTransport(options: SimTransportOptions): SimTransport {
     return connect(address, node)
   }
 
+  function everyone(): readonly NodeId[] {
+    const nodes = new Set(admission.members().map(({ node }) => node))
+    for (const node of told.keys()) if (!admission.isRemoved(node)) nodes.add(node)
+    nodes.delete(self)
+    return [...nodes]
+  }
+
   function missing(): readonly NodeId[] {
-    const everyone = new Set(admission.members().map(({ node }) => node))
-    for (const node of told.keys()) if (!admission.isRemoved(node)) everyone.add(node)
-    everyone.delete(self)
-    return meshPeers(self, [...everyone]).filter((node) => !links.has(node))
+    return meshPeers(self, everyone()).filter((node) => !links.has(node))
   }
 
   /** A joiner knows addresses only. */
@@ -347,6 +351,7 @@ export function createSimTransport(options: SimTransportOptions): SimTransport {
     unsubscribe: (topic) => void topics.delete(topic),
     request,
     connected: () => [...links.keys()].sort(),
+    keeps: (node) => keepsWith(self, everyone(), node),
     dial,
     refresh() {
       for (const [node, connection] of [...links]) if (admission.isRemoved(node)) void closeRemoved(connection)

@@ -135,6 +135,8 @@ export interface Net {
   /** Share of gossip messages that vanish. */
   loss: number
   readonly cut: Set<string>
+  /** Whose connections are not kept: opened for one question. */
+  readonly visitors: Set<string>
   advance(ms: number): Promise<void>
   add(id: string, options?: AddOptions): Promise<TestNode>
   connect(a: string, b: string): void
@@ -166,6 +168,7 @@ export function createNet(seed = 1): Net {
     nodes,
     loss: 0,
     cut,
+    visitors: new Set(),
     advance: time.advance,
     async add(id, options = {}) {
       const place = options.place ?? id
@@ -190,7 +193,7 @@ export function createNet(seed = 1): Net {
         onDuplicate: (found) => duplicates.push(found),
       }
       const view = await openView(viewOptions)
-      const transport: Pick<Transport, 'publish' | 'subscribe' | 'unsubscribe' | 'request' | 'connected'> = {
+      const transport: Pick<Transport, 'publish' | 'subscribe' | 'unsubscribe' | 'request' | 'connected' | 'keeps'> = {
         publish(topic, bytes) {
           published.push(topic)
           for (const [other, node] of nodes) {
@@ -214,6 +217,7 @@ export function createNet(seed = 1): Net {
           if (answer === undefined) throw fault('unavailable', 'unknown kind')
           return Uint8Array.from(answer)
         },
+        keeps: (other) => !net.visitors.has(id) && !net.visitors.has(other),
         connected: () =>
           [
             ...new Set(

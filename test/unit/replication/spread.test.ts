@@ -680,3 +680,39 @@ function order(_: string, value: unknown): unknown {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return value
   return Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
 }
+
+describe('a connection that is not kept', () => {
+  it('brings nothing by itself to a node that has caught up', async () => {
+    const { a, b, net } = await visited()
+    a.view.put({ scope: 'cluster', kind: 'service', id: 's1', value: serviceValue('web') })
+    net.connect('n1', 'n2')
+    await net.advance(100)
+    expect(b.view.services.has('s1')).toBe(false)
+    net.visitors.clear()
+    net.connect('n1', 'n2')
+    await net.advance(100)
+    expect(b.view.services.has('s1')).toBe(true)
+  })
+
+  it('brings everything to one that is behind, and what both hold of a network', async () => {
+    const { a, b, net } = await visited(['net1'])
+    a.view.put({ scope: 'network/net1', kind: 'endpoint', id: 't1', value: endpointValue('n1') })
+    net.connect('n1', 'n2')
+    await net.advance(100)
+    expect(b.view.endpoints.get('net1')?.has('t1')).toBe(true)
+    net.visitors.add('n3')
+    const c = await net.add('n3')
+    await net.advance(100)
+    expect(c.view.members.size).toBe(3)
+  })
+
+  /** Two nodes that have caught up with each other, hear no gossip, and whose next exchange by turn is seconds away. */
+  async function visited(networks: readonly string[] = []) {
+    const net = createNet()
+    const [a, b] = [await net.add('n1', { networks }), await net.add('n2', { networks })]
+    await net.advance(10_000)
+    net.loss = 1
+    net.visitors.add('n2')
+    return { a, b, net }
+  }
+})

@@ -7,7 +7,7 @@ import { dialFailureOf, problemOf } from '../../../agent/transport/diagnose.ts'
 import { redialDelayMs } from '../../../agent/transport/dialer.ts'
 import { encodeFrame, type Frame, frameKinds, frameReader } from '../../../agent/transport/frames.ts'
 import { unwrap, wrap } from '../../../agent/transport/gossip.ts'
-import { fullMeshMax, keepsNew, meshPeers } from '../../../agent/transport/mesh.ts'
+import { fullMeshMax, keepsNew, keepsWith, meshPeers } from '../../../agent/transport/mesh.ts'
 import { placeOf } from '../../../agent/transport/place.ts'
 
 const names = (count: number) => Array.from({ length: count }, (_, at) => `node${String(at).padStart(4, '0')}`)
@@ -33,6 +33,21 @@ describe('meshPeers()', () => {
       }),
       { numRuns: 20 },
     )
+  })
+})
+
+describe('keepsWith()', () => {
+  test('a small cluster keeps a connection with everyone, also one that is no member yet', () => {
+    const nodes = names(fullMeshMax)
+    expect(nodes.every((node) => keepsWith(nodes[3]!, nodes, node))).toBe(true)
+    expect(keepsWith(nodes[3]!, nodes, 'newcomer')).toBe(true)
+  })
+
+  test('a large one with those of its mesh', () => {
+    const nodes = names(fullMeshMax + 1)
+    const kept = nodes.filter((node) => keepsWith(nodes[3]!, nodes, node))
+    expect(kept).toEqual(meshPeers(nodes[3]!, nodes))
+    expect(keepsWith(nodes[3]!, nodes, 'newcomer')).toBe(false)
   })
 })
 
