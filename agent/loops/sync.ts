@@ -23,6 +23,8 @@ import {
   requestKinds,
 } from '../../protocol/messages.ts'
 import { type Scope, type StateRecord, scopesEverywhere } from '../../protocol/model.ts'
+import { contains, noRanges } from '../../protocol/ranges.ts'
+import { authorKey } from '../../protocol/record.ts'
 import { fault, reasonOf } from '../fault.ts'
 import type { Times } from '../presets.ts'
 import type { Given, ReplicatedView } from '../view.ts'
@@ -153,7 +155,18 @@ export function createSync(options: SyncOptions): Sync {
     const { weLack, theyLack } = view.compare(scope, node, theirs)
     await pull(node, scope, weLack, ({ records, covered }) => view.apply(scope, records, node, covered))
     if (view.need(scope) === 0) caughtUp.add(scope)
-    if (await push(node, scope, theyLack)) noteThrough(node, scope, mark)
+    if ((await push(node, scope, theyLack)) && !refusesDelete(scope, theirs)) noteThrough(node, scope, mark)
+  }
+
+  /**
+   * Whether the other refuses a delete that is held here, as one whose clock is wrong does: it may still hold what was deleted, and change it
+   * (seed 6 of the soak).
+   */
+  function refusesDelete(scope: Scope, theirs: Digest): boolean {
+    return view.tombstones(scope).some(({ record }) => {
+      const refused = theirs.get(authorKey(record.author))?.refused ?? noRanges
+      return contains(refused, record.seq)
+    })
   }
 
   function lacksCollected(scope: Scope, theirs: Digest): boolean {
@@ -174,18 +187,20 @@ export function createSync(options: SyncOptions): Sync {
     }
   }
 
+  /** Resolves to whether the member took all of it in. */
   async function push(node: NodeId, scope: Scope, lacks: Dots): Promise<boolean> {
     let rest = lacks
+    let all = true
     while (rest.size > 0) {
       const chunk = view.delta(scope, rest, limits.syncChunkBytesMax)
-      if (chunk.covered.size === 0) return true
+      if (chunk.covered.size === 0) break
       const { ok } = await ask(node, requestKinds.push, pushMessage(scope, chunk, false), (bytes) =>
         read(pushedSchema, bytes),
       )
-      if (!ok) return false
+      all &&= ok
       rest = subtractDots(rest, chunk.covered)
     }
-    return true
+    return all
   }
 
   async function reseedFrom(node: NodeId, scope: Scope, theirs: Digest): Promise<void> {
@@ -265,7 +280,7 @@ export function createSync(options: SyncOptions): Sync {
         continue
       }
       const { theyLack } = view.compare(scope, from, theirs)
-      if (theyLack.size === 0) noteThrough(from, scope, view.applied())
+      if (theyLack.size === 0 && !refusesDelete(scope, theirs)) noteThrough(from, scope, view.applied())
     }
     return digestsMessage(answers, reseed)
   }
@@ -279,8 +294,11 @@ export function createSync(options: SyncOptions): Sync {
   async function answerPush(from: NodeId, bytes: Uint8Array): Promise<Uint8Array> {
     const { scope, records, covered, durable } = open(read(pushSchema, bytes))
     if (!view.holds(scope)) return pushedMessage(false)
-    view.apply(scope, records, from, covered)
-    if (!durable) return pushedMessage(true)
+    const readable = view.apply(scope, records, from, covered)
+    const digest = view.digest(scope)
+    const isTaken = ({ author, seq }: StateRecord) => contains(digest.get(authorKey(author))?.covered ?? noRanges, seq)
+    const ok = readable.length === records.length && readable.every(isTaken)
+    if (!durable || !ok) return pushedMessage(ok)
     return view.synced().then(
       () => pushedMessage(true),
       () => pushedMessage(false),

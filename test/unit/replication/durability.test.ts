@@ -345,6 +345,38 @@ describe('a wrong clock', () => {
     expect(a.view.services.has('s1')).toBe(true)
   })
 
+  it('that has a delete refused keeps its tombstone with the others, so that what it deleted cannot return', async () => {
+    const net = createNet()
+    const [a, b, c] = [await net.add('n1'), await net.add('n2'), await net.add('n3')]
+    await a.view.commit([service('s1', 'web')])
+    await net.advance(1_000)
+    c.clock.wallOffsetMs = -120_000
+    await a.view.commit([{ scope: 'cluster', kind: 'service', id: 's1', value: null }])
+    await net.advance(20_000)
+    expect(c.view.counts.get('refused.clock')).toBeGreaterThan(0)
+    for (const { janitor } of [a, b]) janitor.sweep()
+    expect([a, b].map(({ view }) => view.tombstones('cluster').length)).toEqual([1, 1])
+    c.clock.wallOffsetMs = 0
+    await net.advance(61_000)
+    for (let round = 0; round < 2; round++) {
+      for (const { janitor } of [a, b, c]) janitor.sweep()
+      await net.advance(20_000)
+    }
+    expect(c.view.services.has('s1')).toBe(false)
+    expect([a, b, c].map(({ view }) => view.tombstones('cluster').length)).toEqual([0, 0, 0])
+  })
+
+  it('that has a write refused does not count as holding it', async () => {
+    const net = createNet()
+    const [a, b] = [await net.add('n1'), await net.add('n2')]
+    await net.advance(1_000)
+    b.clock.wallOffsetMs = -120_000
+    const committed = a.view.commit([service('s1', 'web')])
+    await net.advance(2_000)
+    expect((await committed).held).toBe('here-only')
+    expect(b.view.services.has('s1')).toBe(false)
+  })
+
   it('in the own journal is no reason to forget what it holds', async () => {
     const net = createNet()
     const a = await net.add('n1', { wallOffsetMs: 3_600_000 })
