@@ -23,12 +23,11 @@ import {
   requestKinds,
 } from '../../protocol/messages.ts'
 import { type Scope, type StateRecord, scopesEverywhere } from '../../protocol/model.ts'
-import { contains, noRanges } from '../../protocol/ranges.ts'
-import { authorKey } from '../../protocol/record.ts'
 import { fault, reasonOf } from '../fault.ts'
 import type { Times } from '../presets.ts'
 import type { Given, ReplicatedView } from '../view.ts'
 import type { Cancel, Clock, Log, Random, Transport } from '../world.ts'
+import { hasTaken, lacksCollected, refusesDelete, within } from './sync-compare.ts'
 
 /** Where a scope stands: against one holder, nothing is missing; something is; nobody else holds it as far as known. */
 export type Readiness = 'caught-up' | 'behind' | 'no-holder'
@@ -151,26 +150,11 @@ export function createSync(options: SyncOptions): Sync {
   ): Promise<void> {
     if (reseed) await reseedFrom(node, scope, theirs)
     // They would give back what was deleted: they re-seed when they ask us.
-    if (lacksCollected(scope, theirs)) return
+    if (lacksCollected(view, scope, theirs)) return
     const { weLack, theyLack } = view.compare(scope, node, theirs)
     await pull(node, scope, weLack, ({ records, covered }) => view.apply(scope, records, node, covered))
     if (view.need(scope) === 0) caughtUp.add(scope)
-    if ((await push(node, scope, theyLack)) && !refusesDelete(scope, theirs)) noteThrough(node, scope, mark)
-  }
-
-  /**
-   * Whether the other refuses a delete that is held here, as one whose clock is wrong does: it may still hold what was deleted, and change it
-   * (seed 6 of the soak).
-   */
-  function refusesDelete(scope: Scope, theirs: Digest): boolean {
-    return view.tombstones(scope).some(({ record }) => {
-      const refused = theirs.get(authorKey(record.author))?.refused ?? noRanges
-      return contains(refused, record.seq)
-    })
-  }
-
-  function lacksCollected(scope: Scope, theirs: Digest): boolean {
-    return subtractDots(view.collected(scope), spokenFor(theirs)).size > 0
+    if ((await push(node, scope, theyLack)) && !refusesDelete(view, scope, theirs)) noteThrough(node, scope, mark)
   }
 
   /** Ends early when the member has no more to give. */
@@ -275,12 +259,12 @@ export function createSync(options: SyncOptions): Sync {
     for (const [scope, theirs] of asked.scopes) {
       if (!view.holds(scope) || reseeding.has(scope)) continue
       answers.push([scope, view.digest(scope)])
-      if (lacksCollected(scope, theirs)) {
+      if (lacksCollected(view, scope, theirs)) {
         reseed.push(scope)
         continue
       }
       const { theyLack } = view.compare(scope, from, theirs)
-      if (theyLack.size === 0 && !refusesDelete(scope, theirs)) noteThrough(from, scope, view.applied())
+      if (theyLack.size === 0 && !refusesDelete(view, scope, theirs)) noteThrough(from, scope, view.applied())
     }
     return digestsMessage(answers, reseed)
   }
@@ -295,9 +279,7 @@ export function createSync(options: SyncOptions): Sync {
     const { scope, records, covered, durable } = open(read(pushSchema, bytes))
     if (!view.holds(scope)) return pushedMessage(false)
     const readable = view.apply(scope, records, from, covered)
-    const digest = view.digest(scope)
-    const isTaken = ({ author, seq }: StateRecord) => contains(digest.get(authorKey(author))?.covered ?? noRanges, seq)
-    const ok = readable.length === records.length && readable.every(isTaken)
+    const ok = readable.length === records.length && hasTaken(view, scope, readable)
     if (!durable || !ok) return pushedMessage(ok)
     return view.synced().then(
       () => pushedMessage(true),
@@ -405,9 +387,4 @@ export function createSync(options: SyncOptions): Sync {
       }
     },
   }
-}
-
-/** What of an answer was asked for: a member may not speak for more. */
-function within(spoken: Dots, asked: Dots): Dots {
-  return subtractDots(asked, subtractDots(asked, spoken))
 }
