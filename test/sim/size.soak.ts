@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest'
 import { createGrownCluster } from './grown.ts'
 
-/** 5 s: nodes that have just connected compare what they have; at 300 nodes that is over after 4 s. */
+/** 5 s: nodes that have just connected compare what they have; at 300 nodes what is left of that is over after 2 s. */
 const warmUpMs = 5_000
 
 test.each([

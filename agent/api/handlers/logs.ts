@@ -7,6 +7,7 @@
 import type { NodeId } from '../../../protocol/ids.ts'
 import type { ServiceValue, TaskValue } from '../../../protocol/model.ts'
 import { nodeName } from '../../core/live.ts'
+import { compareText } from '../../core/placement/order.ts'
 import { tasksOf } from '../../core/placement/slots.ts'
 import type { Stamped } from '../../core/view.ts'
 import { fault, reasonOf } from '../../fault.ts'
@@ -162,7 +163,7 @@ function tasksWithLogs(context: ApiContext, service: Stamped<ServiceValue>): rea
   // A rejected task never ran: nothing of its log is missing.
   return tasksOf(context.view, service.id)
     .filter(({ value }) => value.state !== 'rejected')
-    .sort((a, b) => (a.id < b.id ? -1 : 1))
+    .sort((a, b) => compareText(a.id, b.id))
 }
 
 function sentenceOf(context: ApiContext, { key, cause }: Trouble): string {
