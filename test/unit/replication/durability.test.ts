@@ -390,6 +390,24 @@ describe('a wrong clock', () => {
   })
 })
 
+describe('a member that has no room for a log', () => {
+  it('does not count as holding what is written in it', async () => {
+    const net = createNet()
+    const [a, b] = [await net.add('n1'), await net.add('n2')]
+    const ofLog = (log: string, seq: number) =>
+      ['service', `${log}-${seq}`, serviceValue(`${log}-${seq}`), b.clock.wall(), 0, 'n9', 'n9', log, seq] as const
+    // As many as are kept of one node (scope-state.ts).
+    for (let log = 0; log < 1000; log++) b.view.apply('cluster', [ofLog(`l${log}`, 1)], 'n9')
+    a.view.apply('cluster', [ofLog('l0', 2), ofLog('new', 1)], 'n9')
+    const push = (log: string, seq: number) =>
+      a.sync.pushDurably('n2', a.view.delta('cluster', new Map([[`n9/${log}`, [[seq, seq]]]]), 1).records)
+    const answers = Promise.all([push('l0', 2), push('new', 1)])
+    await net.advance(1_000)
+    expect(await answers).toEqual([true, false])
+    expect(['l0-2', 'new-1'].map((id) => b.view.services.has(id))).toEqual([true, false])
+  })
+})
+
 describe('two updates of one service at the same time', () => {
   it('leave one winner, and the other is kept as superseded, with an event that says who lost what', async () => {
     const net = createNet()
