@@ -17,6 +17,8 @@ const ownNode = join(root, 'node_modules', '.bin', 'node')
 /** The packages that carry Node itself. Optional for npm, since each fits one platform, but not for us. */
 const NODE_PACKAGE = /^node_modules\/node-(linux|darwin|win)-/
 const forTests = process.argv.includes('--for-tests')
+/** 20 s: on a busy machine the first package was whole after 12. npm tries a registry that it cannot reach for up to 3 min before it says so. */
+const SILENT_S = 20
 
 for (const [signal, code] of [
   ['SIGHUP', 129],
@@ -67,9 +69,13 @@ async function install() {
     if (line.includes('http fetch GET 200') && line.includes('.tgz')) fetched += 1
     if (/^npm (error|ERR!)/.test(line)) errors.push(line)
   })
-  const shown = progress(
-    () => `fetched ${fetched} of about ${total} packages, ${megabytesWritten(npm.pid)}${seconds(started)} s`,
-  )
+  const shown = progress(() => {
+    const silent =
+      fetched === 0 && seconds(started) >= SILENT_S
+        ? ' (if the registry cannot be reached, npm says so within 3 min)'
+        : ''
+    return `fetched ${fetched} of about ${total} packages, ${megabytesWritten(npm.pid)}${seconds(started)} s${silent}`
+  })
   const end = await ended(npm)
   shown.stop()
   if (end !== undefined) throw npmFailure(end, errors, registry)

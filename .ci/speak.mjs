@@ -2,8 +2,8 @@
 // Plain JavaScript for Node 20, like setup.mjs.
 import { createInterface } from 'node:readline'
 
-/** 1 s: often enough to see that it moves; a log without a terminal stays readable. */
-const PLAIN_EVERY_MS = 1_000
+/** 5 s: seen to move, and a log without a terminal stays readable when the network is slow for minutes. */
+const PLAIN_EVERY_MS = 5_000
 /** 150 ms: a line that is rewritten in place may follow the work closely. */
 const TERMINAL_EVERY_MS = 150
 
