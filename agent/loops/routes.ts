@@ -62,7 +62,7 @@ export function createRoutesLoop(parts: RoutesLoopParts): RoutesLoop {
     while (running && isDue()) {
       const { revision } = view
       const answers = undone
-      const content = [...waiters].filter(({ isGone }) => isGone())
+      const content = satisfied()
       try {
         report(await parts.dataplane.apply(parts.routes(view)))
       } catch (thrown) {
@@ -72,9 +72,14 @@ export function createRoutesLoop(parts: RoutesLoopParts): RoutesLoop {
       }
       applied = revision
       redone = answers
-      for (const waiter of content) waiter.end(true)
+      // Who came while it was applied, and asks of what it was computed from: nothing more will be, and it would wait its time out.
+      for (const waiter of view.revision === revision ? satisfied() : content) waiter.end(true)
     }
     busy = false
+  }
+
+  function satisfied(): readonly Waiter[] {
+    return [...waiters].filter(({ isGone }) => isGone())
   }
 
   function isDue(): boolean {
