@@ -179,6 +179,15 @@ test('an agent that is back takes part only when its data plane obeys what becam
   )
 })
 
+test('an agent that nobody tells of a change takes part within a second too', async () => {
+  const { cluster, watched, machine, create } = await scene({ seed: 208, nodes: 1 })
+  await create({ name: 'web', replicas: 2, publish: [8080] })
+  cluster.kill(machine(1), { tasks: 'live' })
+  await watched.run(300)
+  const back = cluster.start(machine(1))
+  expect(await cluster.runUntil(() => back.begun, 1_000)).toBe(true)
+})
+
 test('after a power cut of all machines every acknowledged service is back', async () => {
   const { cluster, watched, agent, machines, create } = await scene({ seed: 206, nodes: 5 })
   await create({ name: 'web', replicas: 5 })
