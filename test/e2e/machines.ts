@@ -123,6 +123,8 @@ const boot = (name: string) => `
   echo 'nameserver 127.0.0.1' > /run/resolv.conf
   [ -L /etc/resolv.conf ] || mount --bind /run/resolv.conf /etc/resolv.conf
   ip link set lo up
+  # A network namespace inherits this, and an engine takes care of what is forwarded only where it turned that on itself.
+  echo 0 > /proc/sys/net/ipv4/ip_forward
   echo up
   while read -r _; do :; done`
 
