@@ -141,21 +141,21 @@ export function isolatedStartsLittle({ cluster }: Watched): Checker {
   const promise = 'an isolated node starts no more than max(4, its own count) in 10 s'
   const starts = new Map<Agent, Start[]>()
   const alone = new Map<Agent, Alone>()
-  const counts = new Map<Agent, readonly { readonly atMs: number; readonly own: number }[]>()
+  /** What the node ran when it claimed a task: the count that allowed it. A moment later some of it may have ended. */
+  const ownAtClaim = new Map<string, number>()
+  for (const agent of cluster.living()) noteClaims(agent)
   return {
     promise,
     always() {
       const nowMs = cluster.world.time.now()
       for (const agent of cluster.taking()) {
-        // The count of a moment ago allowed what starts now.
-        const lately = (counts.get(agent) ?? []).filter(({ atMs }) => atMs > nowMs - 1.2 * windowMs)
-        counts.set(agent, [...lately, { atMs: nowMs, own: ownCount(agent) }])
         if (!seesFewerThanHalf(agent)) alone.delete(agent)
         else if (!alone.has(agent)) alone.set(agent, { sinceMs: nowMs, wallMs: agent.machine.wall() })
       }
       return undefined
     },
     onTold({ atMs, what }) {
+      if (what.is === 'made') noteClaims(what.agent)
       if (what.is !== 'started') return
       const { agent, program } = what
       const { machine } = agent
@@ -172,13 +172,23 @@ export function isolatedStartsLittle({ cluster }: Watched): Checker {
       // A slow program may start after others that were claimed later: each window that its claim lies in counts.
       const ends = kept.map(({ claimedMs: end }) => end).filter((end) => end >= claimed && end < claimed + windowMs)
       const slots = Math.max(0, ...ends.map((end) => slotsClaimed(kept, end)))
-      const own = Math.max(ownCount(agent), ...(counts.get(agent) ?? []).map(({ own }) => own))
-      const bound = Math.max(4, own)
+      const bound = Math.max(4, ...kept.map(({ task }) => ownAtClaim.get(task) ?? 0))
       // What was claimed just before the window may be stamped within it.
       if (slots <= bound + 2) return
       const seen = `${machine.name}, alone for ${Math.round((atMs - since.sinceMs) / 1000)} s, started ${slots} in 10 s; bound ${bound}`
       throw new Broken({ promise, seen, machines: [machine] })
     },
+  }
+
+  function noteClaims(agent: Agent): void {
+    agent.node?.view.watch((notice) => {
+      if (notice.kind !== 'changes') return
+      for (const { kind, id, before, after } of notice.changes) {
+        // Not again when a restarted agent reads its journal.
+        if (kind !== 'task' || before !== undefined || after === undefined || ownAtClaim.has(id)) continue
+        if ((after.value as TaskValue).node === agent.self) ownAtClaim.set(id, ownCount(agent))
+      }
+    })
   }
 }
 
