@@ -7,7 +7,7 @@ import { until } from '../until.ts'
 import { pastEvents } from './events.ts'
 import { pause } from './figure.ts'
 import { type Machine, nodeIds, openSwarm } from './swarm.ts'
-import { flowLog, judge, lastPickMs, serveWeb, type Verdict, type Web } from './web.ts'
+import { flowLog, judge, lastPickMs, notExcused, serveWeb, type Verdict, type Web } from './web.ts'
 
 /** Ms after the fault, as seen at one survivor; undefined: never, within the bound. */
 export interface Survivor {
@@ -111,7 +111,7 @@ async function loseOne({ lost, id, web, how, machines, sinceMs }: Losing): Promi
     if (over || atMs < moment.atMs || ready.has(lost.name) || running.size < web.replicas) return
     if (!replaced.has(name)) replaced.set(name, since(atMs))
   })
-  web.takeFailures()
+  const before = web.takeFailures().map(notExcused)
   moment = how === 'kill' ? lost.kill() : lost.freeze()
   await until(() => asks.every(({ name }) => dropped.has(name)) && others.every(({ name }) => replaced.has(name)), {
     deadlineMs,
@@ -133,11 +133,11 @@ async function loseOne({ lost, id, web, how, machines, sinceMs }: Losing): Promi
       return [name, { pickedMs, droppedMs, replacedMs: replaced.get(name) }]
     }),
   )
-  const failures = web.takeFailures().map((asked) => judge(asked, logs.get(asked.via)!, { node: id }, moment.wallMs))
+  const during = web.takeFailures().map((asked) => judge(asked, logs.get(asked.via)!, { node: id }, moment))
   watch.forget(lost)
   if (how === 'kill') await lost.start()
   else lost.thaw()
-  return { lost: lost.name, slots: slots.length, survivors, events, failures }
+  return { lost: lost.name, slots: slots.length, survivors, events, failures: [...before, ...during] }
 }
 
 /** The slowest survivor of a round; one that never got there counts as never. */

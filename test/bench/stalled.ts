@@ -5,7 +5,7 @@ import { readEvents } from './events.ts'
 import { type Figure, pause, type Row } from './figure.ts'
 import { requestsRow } from './requests.ts'
 import { type Machine, openSwarm, type Swarm } from './swarm.ts'
-import { flowLog, judge, serveWeb, type Verdict, type Web } from './web.ts'
+import { flowLog, judge, notExcused, serveWeb, type Verdict, type Web } from './web.ts'
 
 const stalls = 20
 const stallMs = 1_000
@@ -65,16 +65,15 @@ async function during({ swarm, web, dead, say }: Parts, what: () => Promise<void
   await web.settled()
   const before = await tasks(swarm.first)
   dead.length = 0
-  web.takeFailures()
-  const startedMs = Date.now()
+  const failures: Verdict[] = web.takeFailures().map(notExcused)
+  const began = { atMs: performance.now(), wallMs: Date.now() }
   await what()
   await pause(calmMs)
   await web.settled()
   const after = await tasks(swarm.first)
-  const failures: Verdict[] = []
   for (const asked of web.takeFailures()) {
     const machine = swarm.machines.find(({ name }) => name === asked.via)!
-    failures.push(judge(asked, await flowLog(machine, startedMs), { node: 'none was lost' }, startedMs))
+    failures.push(judge(asked, await flowLog(machine, began.wallMs), { node: 'none was lost' }, began))
   }
   const moved = before.filter((task) => !after.includes(task)).length
   say(`${moved} tasks moved, ${dead.length} declared dead, ${failures.length} requests failed`)

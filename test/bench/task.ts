@@ -4,7 +4,7 @@ import { until } from '../until.ts'
 import { atMost, type Figure, pause } from './figure.ts'
 import { requestsRow } from './requests.ts'
 import { type Machine, nodeStates, openSwarm } from './swarm.ts'
-import { flowLog, judge, lastPickMs, serveWeb, type Verdict, type Web } from './web.ts'
+import { flowLog, judge, lastPickMs, notExcused, serveWeb, type Verdict, type Web } from './web.ts'
 
 const rounds = 15
 /** Short, so that the bench is; what counts is that the replacement keeps to it. */
@@ -88,7 +88,7 @@ async function killOne(machines: readonly Machine[], web: Web, i: number): Promi
   const asks = machines.filter(({ name }) => name !== home)
   const addresses = new Map(asks.map((machine) => [machine, web.watch.addressOf(machine, String(victim.Slot))]))
   const dropped = new Map<string, number>()
-  web.takeFailures()
+  const before = web.takeFailures().map(notExcused)
   let moment = { atMs: Number.POSITIVE_INFINITY, wallMs: 0 }
   let over = false
   web.watch.onNames((machine, told, atMs) => {
@@ -120,6 +120,6 @@ async function killOne(machines: readonly Machine[], web: Web, i: number): Promi
     pickedMs: Math.max(...[...logs.values()].map((log) => lastPickMs(log, lost, moment.wallMs))),
     droppedMs: dropped.size === 0 ? null : Math.max(...dropped.values()),
     replacedMs,
-    failures: web.takeFailures().map((asked) => judge(asked, logs.get(asked.via)!, lost, moment.wallMs)),
+    failures: [...before, ...web.takeFailures().map((asked) => judge(asked, logs.get(asked.via)!, lost, moment))],
   }
 }

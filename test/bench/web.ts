@@ -7,7 +7,7 @@
 import { request } from 'node:http'
 import { isFree } from '../../agent/demo/agents.ts'
 import { until } from '../until.ts'
-import type { Machine, Swarm } from './swarm.ts'
+import type { Machine, Moment, Swarm } from './swarm.ts'
 import { type Watch, watchAll } from './watch.ts'
 
 /** A real HTTP server: who answers, where, and where its resolver is. Told to stop, it ends the answers that are under way, as a server should. */
@@ -203,14 +203,21 @@ export function lastPickMs(log: FlowLog, lost: Lost, wallMs: number): number {
   return Math.max(0, ...picks.map((ms) => Math.round(ms - wallMs)))
 }
 
+/** Wall clocks tell whole ms, here and in the flow log. */
+const clockGrainMs = 2
+
 export interface Verdict extends Asked {
   readonly excused: boolean
   readonly why: string
 }
 
-/** Holds a failed request against the flow log of the node that was asked. */
-export function judge(asked: Asked, log: FlowLog, lost: Lost, wallMs: number): Verdict {
-  const flow = [...log.ended, ...log.open].find(({ client }) => client === asked.client)
+/** Holds a failed request against the flow log of the node that was asked. `moment`: of the fault. */
+export function judge(asked: Asked, log: FlowLog, lost: Lost, { atMs, wallMs }: Moment): Verdict {
+  // A client's port is soon used again: the flow of an earlier request from it is none of this one.
+  const sinceMs = wallMs + asked.startedMs - atMs - clockGrainMs
+  const flow = [...log.ended, ...log.open].find(
+    ({ client, pickedMs }) => client === asked.client && pickedMs >= sinceMs,
+  )
   if (flow === undefined) return { ...asked, excused: false, why: 'its flow never opened' }
   // Who is gone accepts nothing: where it was asked before the fault and accepted, it did so before, however late the entry read the word.
   const excused = isOf(flow, lost) && flow.pickedMs <= wallMs
@@ -220,6 +227,11 @@ export function judge(asked: Asked, log: FlowLog, lost: Lost, wallMs: number): V
     excused,
     why: `its flow on ${flow.node} was asked for at ${asking} ms, open at ${opened} ms from the fault: ${flow.cause}`,
   }
+}
+
+/** A request that failed while nothing was lost. */
+export function notExcused(asked: Asked): Verdict {
+  return { ...asked, excused: false, why: 'it failed before the fault' }
 }
 
 function isOf(flow: { readonly node: string; readonly task: string }, lost: Lost): boolean {
