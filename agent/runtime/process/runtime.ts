@@ -46,7 +46,8 @@ export function createProcessRuntime(options: ProcessRuntimeOptions): Runtime {
   const state = openStateDir(options.dir)
   const supervisor = createSupervisor({ state, clock, log, boot })
   const works = new Map<TaskId, Work>()
-  let probed: Promise<Privacy> | undefined
+  // Tried while the agent starts, not with its first task: somebody may wait for that one, whose node died.
+  const probed: Promise<Privacy> = probePrivacy(self)
 
   async function start(plan: TaskPlan): Promise<{ readonly pid: number }> {
     supervisor.adopt()
@@ -69,8 +70,7 @@ export function createProcessRuntime(options: ProcessRuntimeOptions): Runtime {
   async function begin(plan: TaskPlan): Promise<number> {
     const { hostsFile, resolvFile, netns } = plan.attachment
     const wanted = hostsFile !== undefined || resolvFile !== undefined
-    if (wanted) probed ??= probePrivacy(self)
-    const privacy = wanted ? ((await probed) ?? 'none') : 'none'
+    const privacy = wanted ? await probed : 'none'
     const { kept, run, owner } = prepare(plan, { ambient, privacy, self, boot })
     state.create(kept, run, owner)
     const entry = supervisor.add(kept)
