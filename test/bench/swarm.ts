@@ -21,6 +21,8 @@ export interface Machine {
   readonly socket: string
   readonly dir: string
   readonly state: 'down' | 'starting' | 'up' | 'frozen'
+  /** Monotonic ms when it was last killed or frozen. */
+  readonly lostMs: number
   /** Of the agent. */
   readonly pid: number | undefined
   start(options?: { readonly through?: Machine; readonly token?: string }): Promise<void>
@@ -157,6 +159,7 @@ function createMachine({ dir: home, net, index, preset }: Place): Machine {
   let child: ChildProcess | undefined
   let said = ''
   let state: Machine['state'] = 'down'
+  let lostMs = Number.NEGATIVE_INFINITY
   const all = () => [...new Set([child?.pid, ...processesOf(dir)])].filter((pid) => pid !== undefined)
   const send = (name: NodeJS.Signals): Moment => {
     const pids = all()
@@ -172,6 +175,9 @@ function createMachine({ dir: home, net, index, preset }: Place): Machine {
     dir,
     get state() {
       return state
+    },
+    get lostMs() {
+      return lostMs
     },
     get pid() {
       return state === 'down' ? undefined : child?.pid
@@ -205,11 +211,13 @@ function createMachine({ dir: home, net, index, preset }: Place): Machine {
     kill() {
       const moment = send('SIGKILL')
       state = 'down'
+      lostMs = moment.atMs
       return moment
     },
     freeze() {
       const moment = send('SIGSTOP')
       state = 'frozen'
+      lostMs = moment.atMs
       return moment
     },
     thaw() {

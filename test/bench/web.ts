@@ -75,8 +75,8 @@ export async function serveWeb(swarm: Swarm, options: WebOptions): Promise<Web> 
       if (machine.state !== 'up') return
       ask(machine, port, (asked, resolver) => {
         if (resolver !== undefined) watch.learnResolver(...resolver)
-        // The node asked was lost meanwhile: its own clients are lost with it.
-        if (machine.state !== 'up') return
+        // The node asked was lost meanwhile: its own clients are lost with it, also those that are answered when it is back.
+        if (machine.state !== 'up' || asked.startedMs <= machine.lostMs) return
         counts.requests += 1
         if (asked.error === undefined) return
         counts.failed += 1
