@@ -1,5 +1,5 @@
 /**
- * Three machines whose kernels forward, and somebody outside, for linux-firewall.test.ts: machines.ts gives them, firewall-node.ts works on them as an
+ * Three machines whose kernels forward, and somebody outside, for linux-firewall.long.test.ts: machines.ts gives them, firewall-node.ts works on them as an
  * agent does. Every machine has a task; two of them serve "app" on port 8000 and at a VIP.
  */
 import { join } from 'node:path'

@@ -1,5 +1,5 @@
 /**
- * A node's devices and firewall without its agent, for linux-firewall.test.ts and the bench: makes so what it is asked, as JSON over the socket of an agent.
+ * A node's devices and firewall without its agent, for linux-firewall.long.test.ts and the bench: makes so what it is asked, as JSON over the socket of an agent.
  *
  *   POST /apply {routes, local}     answers the counters of the firewall
  *   POST /remember {routes, local}  for the next

@@ -1,4 +1,4 @@
-/** What linux-cycles.test.ts does, ten times as long: for npm run soak. */
+/** What linux-cycles.long.test.ts does, ten times as long: for npm run soak. */
 import { test } from 'vitest'
 import { killAndStart, startAndStop } from './cycles.ts'
 

@@ -1,5 +1,5 @@
 /**
- * Both ends of small conversations, for linux-firewall.test.ts: who serves says its name and who asked.
+ * Both ends of small conversations, for linux-firewall.long.test.ts: who serves says its name and who asked.
  *
  *   node peer.ts serve NAME PORT           tcp and udp on every address; says "up"
  *   node peer.ts ask HOST PORT [FROM]      one connection, from a port of its own choice or FROM; prints the answer, or why there is none
