@@ -7,7 +7,7 @@
  * Raw runs lie in test/bench/runs/, RESULTS.md is made of them. Exit code 0 when every row holds. A machine that does other work gives worse
  * figures: its load is kept with the run.
  */
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { cpus, getPriority, loadavg } from 'node:os'
 import { join } from 'node:path'
@@ -18,7 +18,7 @@ import { agent } from './agent.ts'
 import { dns } from './dns.ts'
 import { dockerKill } from './docker-kill.ts'
 import { dockerTask } from './docker-task.ts'
-import type { Figure, Row, Run } from './figure.ts'
+import { type Figure, median, type Row, type Run } from './figure.ts'
 import { gossip } from './gossip.ts'
 import { idle } from './idle.ts'
 import { kill } from './kill.ts'
@@ -101,7 +101,7 @@ async function measure(figure: Figure): Promise<Run> {
       title: figure.title,
       at: new Date().toISOString(),
       commit: commit(),
-      machine: `${cpus().length} x ${cpus()[0]?.model ?? 'unknown CPU'}, Node ${process.version}, nice ${getPriority()}`,
+      machine: `${cpus().length} x ${cpus()[0]?.model ?? 'unknown CPU'}, Node ${process.version}, nice ${getPriority()}, an empty Node program in ${Math.round(emptyProgramMs())} ms`,
       load: [loadBefore, load()],
       seconds: Math.round((performance.now() - startedMs) / 1_000),
       rows,
@@ -110,6 +110,17 @@ async function measure(figure: Figure): Promise<Run> {
   } finally {
     clearTimeout(timer)
   }
+}
+
+/** Ms from start to end of a Node program that does nothing, median of five: what this machine gives a process at this hour. */
+function emptyProgramMs(): number {
+  return median(
+    Array.from({ length: 5 }, () => {
+      const beganMs = performance.now()
+      spawnSync(process.execPath, ['-e', '0'])
+      return performance.now() - beganMs
+    }),
+  )
 }
 
 function load(): number {
