@@ -47,7 +47,8 @@ export function createProcessRuntime(options: ProcessRuntimeOptions): Runtime {
   const supervisor = createSupervisor({ state, clock, log, boot })
   const works = new Map<TaskId, Work>()
   // Tried while the agent starts, not with its first task: somebody may wait for that one, whose node died.
-  const probed: Promise<Privacy> = probePrivacy(self)
+  // Nobody looks at it until then: a host that has no process left to give costs tasks their own /etc/hosts, not the agent its life.
+  const probed = probePrivacy(self).catch((): Privacy => 'none')
 
   async function start(plan: TaskPlan): Promise<{ readonly pid: number }> {
     supervisor.adopt()
