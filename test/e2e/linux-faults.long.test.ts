@@ -8,7 +8,7 @@ import { needs, needsMachines } from '../needs.ts'
 import { until } from '../until.ts'
 import { runningTasks, runs } from './clients.ts'
 import { createLan, type Lan, type Machine, openLan } from './machines.ts'
-import { linuxCluster, taskOf, tellsClient } from './overlay.ts'
+import { linuxCluster, tableLines, taskOf, tellsClient } from './overlay.ts'
 
 let opened: Promise<Lan> | undefined
 let cluster: ReturnType<typeof linuxCluster> | undefined
@@ -165,8 +165,11 @@ test('a change that the kernel refuses, because another program altered the tabl
   expect(table).not.toContain('9500')
   // Had anything been left out, the next whole table would differ.
   await n1.ok('nft delete table inet grapevine')
-  const same = async () => sorted(await list()).join('\n')
-  await until(async () => (await same()) === sorted(table).join('\n'), { deadlineMs: 5_000, what: 'the same table' })
+  const same = async () => tableLines(await list()).join('\n')
+  await until(async () => (await same()) === tableLines(table).join('\n'), {
+    deadlineMs: 5_000,
+    what: 'the same table',
+  })
 })
 
 test('devices that another program deletes are made again within seconds, under tasks that run on; a task whose namespace goes is replaced, and says why', async () => {
@@ -210,11 +213,3 @@ test('devices that another program deletes are made again within seconds, under 
   await says(n1, 'vine service ps --no-trunc harm', /another program removed its network namespace/)
   await runs(all, 'harm', 3)
 })
-
-function sorted(listing: string): readonly string[] {
-  return listing
-    .split(/[\n,]/)
-    .map((line) => line.replace(/[{}]|elements =/g, '').trim())
-    .filter((line) => line !== '' && !/^0x\w{8}$/.test(line))
-    .sort()
-}

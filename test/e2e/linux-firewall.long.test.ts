@@ -14,7 +14,7 @@ import { type Packet, Tracer } from '../unit/linux-firewall/tracer.ts'
 import { until } from '../until.ts'
 import { appAddress, appIpv6, idOf, ingressIpv6, type Lab, startLab, vip, vip6 } from './firewall-lab.ts'
 import { type Machine, outsideAddress } from './machines.ts'
-import { ipv6Of, outsideIpv6 } from './overlay.ts'
+import { ipv6Of, outsideIpv6, tableLines } from './overlay.ts'
 
 async function lab(): Promise<Lab & { readonly n1: Machine; readonly n2: Machine; readonly n3: Machine }> {
   needs('conntrack')
@@ -74,7 +74,7 @@ test.for(['nft flush ruleset', 'nft flush table inet grapevine', 'nft delete tab
     const atMs = performance.now()
     await until(() => restored(n1) === 1, { deadlineMs: 4_000, what: 'the table to be restored' })
     expect(performance.now() - atMs).toBeLessThan(2_000)
-    expect(sorted(await n1.ok('nft list table inet grapevine'))).toEqual(sorted(before))
+    expect(tableLines(await n1.ok('nft list table inet grapevine'))).toEqual(tableLines(before))
     expect(await connection()).toMatch(outsideAddress)
     expect(await ask('outside', `${ipv6Of(n1)} 8000`)).toMatch(outsideIpv6)
   },
@@ -314,12 +314,4 @@ function readPacket(line: string): Packet | undefined {
     sport: Number(read(/ (?:tcp|udp) sport (\d+)/) ?? 0),
     dport: Number(read(/ (?:tcp|udp) dport (\d+)/) ?? 0),
   }
-}
-
-function sorted(listing: string): readonly string[] {
-  return listing
-    .split(/[\n,]/)
-    .map((line) => line.replace(/[{}]|elements =/g, '').trim())
-    .filter((line) => line !== '' && !/^0x\w{8}$/.test(line))
-    .sort()
 }

@@ -75,3 +75,12 @@ export async function taskOf(machine: Machine, service: string): Promise<Task> {
 
 /** Answers with its node's name and who asks. */
 export const tellsClient = `node -e 'require("http").createServer((q, r) => r.end(process.env.GRAPEVINE_NODE + " " + q.socket.remoteAddress)).listen(process.env.PORT ?? 80, process.env.GRAPEVINE_ADDRESS)'`
+
+/** What an nft listing says, in no order of its own: sets and maps are listed as the kernel has them. */
+export function tableLines(listing: string): readonly string[] {
+  return listing
+    .split(/[\n,]/)
+    .map((line) => line.replace(/[{}]|elements =/g, '').trim())
+    .filter((line) => line !== '' && !/^0x\w{8}$/.test(line))
+    .sort()
+}
