@@ -79,6 +79,7 @@ export async function openLinux({ config, identity, forwarding, outside, view }:
       const now = view()
       return now === undefined ? undefined : overlay(now, self)
     },
+    isKnown: (network) => view()?.networks.has(network) ?? false,
     dir: join(config.node.dataDir, 'hosts'),
     clock,
     log,

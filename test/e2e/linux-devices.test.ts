@@ -277,9 +277,12 @@ test('what stands in the way of a network is said, and the network is not there 
   const fresh = withoutTimes(await picture(n1))
   const sentenceOf = async (of: OverlayNetwork = network(app, 'appnet', '10.0.9.0/24')) => {
     const overlay = overlayOf([n1], n1, [of])
-    const [problems, task] = await take(n1, overlay, [{ do: 'apply' }, { do: 'create', links: linksOf(n1) }])
+    const steps: readonly Step[] = [{ do: 'apply' }, { do: 'create', links: linksOf(n1) }, { do: 'apply nothing' }]
+    const [problems, task, after] = await take(n1, overlay, steps)
     const [problem] = problems as readonly { readonly sentence: string }[]
     expect(task).toEqual({ failed: problem?.sentence })
+    // The task has gone; people still read it.
+    expect(after).toEqual(problems)
     return problem?.sentence
   }
   expect(await sentenceOf(network(app, 'appnet', '10.77.0.0/25'))).toBe(

@@ -5,7 +5,7 @@
  * leaves over: listeners that reserve published ports and serve 127.0.0.1, flows that userspace nodes send to tasks here, hosts files, the ledger.
  */
 import { existsSync } from 'node:fs'
-import type { NodeId, TaskId } from '../../../protocol/ids.ts'
+import type { NetworkId, NodeId, TaskId } from '../../../protocol/ids.ts'
 import { ingressNetwork } from '../../../protocol/model.ts'
 import type { Overlay, OverlayNetwork } from '../../core/routes/overlay.ts'
 import type { Routes } from '../../core/routes/types.ts'
@@ -22,9 +22,10 @@ import type {
   JoinRequest,
   Log,
 } from '../../world.ts'
-import { type Devices, type NetworkProblem, type TaskLinks, trustMs } from './devices.ts'
+import { type Devices, type TaskLinks, trustMs } from './devices.ts'
 import type { Firewall, FirewallInput } from './firewall.ts'
 import { asRequest, type GuestWay, isNamespaceOf, leadAway, leadQuestions, serversOf } from './guests.ts'
+import type { NetworkProblem } from './network-failures.ts'
 import { removeResolvFile, writeResolvFile } from './resolv-file.ts'
 import { ResolverPorts } from './resolver-ports.ts'
 import { sharingRuns } from './sharing-runs.ts'
@@ -48,6 +49,8 @@ export interface LinuxOptions {
   readonly addresses: readonly string[]
   /** As the view has it now; undefined while this node is no member. */
   overlay(): Overlay | undefined
+  /** Whether the cluster has this network. */
+  isKnown(network: NetworkId): boolean
   /** Where to keep each task's resolv.conf. */
   readonly dir: string
   readonly clock: Clock
@@ -216,7 +219,9 @@ class Linux implements LinuxDataplane {
     await this.sweep(overlay)
     await this.mend(overlay)
     this.appliedAtMs = this.options.clock.now()
-    return [...problems, ...failed.flatMap((problem) => this.told(problem))]
+    // Of one that was removed meanwhile nobody wants to read.
+    const left = failed.filter(({ network }) => this.options.isKnown(network))
+    return [...problems, ...left.flatMap((problem) => this.told(problem))]
   }
 
   tasks(): ReadonlySet<TaskId> {

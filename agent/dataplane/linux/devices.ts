@@ -18,6 +18,7 @@ import { type GuestWay, guestScript } from './guests.ts'
 import { clashWith, glance, harmTo } from './harm.ts'
 import { cablesOf, type Owner, readState, type State } from './kernel-state.ts'
 import { bridgeName, cableName, namespaceName, taskMac, tunnelName } from './names.ts'
+import { NetworkFailures, type NetworkProblem } from './network-failures.ts'
 import { ensureNetwork, removeBridges } from './networks.ts'
 import { sentences } from './overlay-devices.ts'
 import { type Cable, taskScript } from './task-namespace.ts'
@@ -34,7 +35,8 @@ export interface TaskLinks {
 export interface Devices {
   /**
    * Makes bridges, tunnels, forwarding and neighbour entries so, for these networks, nodes and places; removes ours that are not wanted any more, but
-   * for the bridge of a network on which a task in `local` still is. Resolves to what failed, by network; such a network is not there at all.
+   * for the bridge of a network on which a task in `local` still is. Resolves to what failed, by network, for a while also of
+   * networks that are not asked for any more (network-failures.ts); such a network is not there at all.
    */
   apply(overlay: Overlay, local: readonly TaskLinks[]): Promise<readonly NetworkProblem[]>
   /**
@@ -63,11 +65,6 @@ export interface Devices {
   close(): void
 }
 
-export interface NetworkProblem {
-  readonly network: NetworkId
-  readonly sentence: string
-}
-
 export interface DevicesOptions extends Owner {
   /** A network was made, or made anew: whatever else was routed by its bridge is lost. */
   onMade(): void
@@ -78,15 +75,13 @@ export interface DevicesOptions extends Owner {
 
 /** 60 s: how long harm that is not seen by names and routes may last (harm.ts). To read everything costs 30 ms of CPU with 5,000 addresses. */
 export const trustMs = 60_000
-/** 2 s: a network that cannot be made is tried again, but not with every change of the routes. A task that starts on it tries at once. */
-const retryMs = 2_000
 
 export async function createDevices(options: DevicesOptions): Promise<Devices> {
   const { self, mark, encryption, clock, log } = options
   /** Undefined after a failure: then it is read again. */
   let state: State | undefined
   const inTurn = createTurns(1)
-  const failures = new Map<NetworkId, { readonly atMs: number; readonly sentence: string }>()
+  const failures = new NetworkFailures(clock)
 
   async function current(): Promise<State> {
     state ??= await readState(options, clock)
@@ -113,17 +108,10 @@ export async function createDevices(options: DevicesOptions): Promise<Devices> {
     if (!networks.some(({ encrypted }) => encrypted)) await encryption.remove()
     const problems: NetworkProblem[] = []
     for (const network of overlay.networks) {
-      const lately = failures.get(network.id)
-      const tried = lately !== undefined && clock.now() - lately.atMs < retryMs
-      const sentence = tried ? lately.sentence : await ensure(network, overlay)
-      if (!tried) failures.delete(network.id)
-      if (sentence === undefined) {
-        problems.push(...(await overlaps(network)))
-        continue
-      }
-      if (!tried) failures.set(network.id, { atMs: clock.now(), sentence })
-      problems.push({ network: network.id, sentence })
+      const isThere = !failures.isFresh(network.id) && (await ensure(network, overlay)) === undefined
+      if (isThere) problems.push(...(await overlaps(network)))
     }
+    problems.push(...failures.told())
     return { problems, refusals: await forward(overlay) }
   }
 
@@ -132,6 +120,7 @@ export async function createDevices(options: DevicesOptions): Promise<Devices> {
     const before = now.networks.get(network.id)
     const sentence = await ensureNetwork(network, now, () => encryption.ensure(nodes, now.site.pathMtu))
     if (now.networks.get(network.id) !== before) options.onMade()
+    failures.note(network.id, sentence)
     return sentence
   }
 
@@ -208,8 +197,8 @@ export async function createDevices(options: DevicesOptions): Promise<Devices> {
   async function cableFor(task: TaskId, link: TaskLinks['links'][number], overlay: Overlay): Promise<Cable> {
     const network = overlay.networks.find(({ id }) => id === link.network)
     if (network === undefined) throw fault('unavailable', `Network ${link.network} is not known on this node yet`)
+    // At once, however short ago it failed.
     const sentence = await ensure(network, overlay)
-    failures.delete(network.id)
     if (sentence !== undefined) throw fault('unavailable', sentence)
     const devices = (await current()).networks.get(network.id)
     assert(devices !== undefined, 'a network that was made is there')

@@ -41,6 +41,8 @@ let made: Map<string, TaskLinks>
 let programmed: FirewallInput[]
 let forwarded: Map<string, Attachment>
 let refusal: string | undefined
+/** Networks of the cluster. */
+let known: readonly string[]
 /** Networks and tasks of the last call for devices. */
 let carried: readonly string[]
 let plane: LinuxDataplane
@@ -60,6 +62,7 @@ beforeEach(() => {
   programmed = []
   forwarded = new Map()
   refusal = undefined
+  known = ['ingress', 'net']
   holdFirewall = Promise.resolve()
   underWay = Promise.resolve(0)
   harm = []
@@ -133,6 +136,7 @@ beforeEach(() => {
     addresses,
     encrypted: { device: 'vw0', vxlanPort: 4789 },
     overlay: () => overlay,
+    isKnown: (id) => known.includes(id),
     dir,
     clock,
     log,
@@ -186,6 +190,13 @@ test('a network that fails is told at each service that has a task on it here', 
   await plane.attach(request('t1'))
   refusal = 'VXLAN port 4789 is taken'
   expect(await plane.apply(routes)).toEqual([{ protocol: 'tcp', port: 0, service: 'web', sentence: refusal }])
+})
+
+test('a network that fails is told of the node while no task is on it, and not at all once it has been removed', async () => {
+  refusal = 'VXLAN port 4789 is taken'
+  expect(await plane.apply(routes)).toEqual([{ protocol: 'tcp', port: 0, service: 'net', sentence: refusal }])
+  known = ['ingress']
+  expect(await plane.apply(routes)).toEqual([])
 })
 
 test('a task whose namespace another program took away is named as lost once the routes are applied again; nothing else is', async () => {
