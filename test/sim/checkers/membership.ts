@@ -1,6 +1,7 @@
 // Promises about who is there (design.md 4): the living are not held for dead in the end, the dead are not used beyond a bound.
-
+import type { NodeId } from '../../../protocol/ids.ts'
 import { machineOf } from '../truth.ts'
+import type { Agent } from '../world/agent.ts'
 import type { Machine } from '../world/machine.ts'
 import { type Checker, finding, type Watched } from './checker.ts'
 
@@ -50,11 +51,16 @@ const [deadBoundMs, backSoonBoundMs] = [15_000, 45_000]
 export function deadAreNotUsed({ cluster, truth }: Watched): Checker {
   /** When each machine last went with the words that it would be back soon. */
   const announced = new Map<Machine, number>()
+  /** When each agent was first seen to know a node that is down: of its end it can learn only from then on. */
+  const heard = new WeakMap<Agent, Map<NodeId, number>>()
   return {
     promise: 'no endpoint of a dead node resolves beyond the bound',
     always() {
       const now = cluster.world.time.now()
-      for (const machine of cluster.machines) noteWords(machine)
+      for (const machine of cluster.machines) {
+        noteWords(machine)
+        noteHearing(machine)
+      }
       const gone = cluster.machines.filter((machine) => now - (truth.downSince(machine) ?? now) > deadBoundMs)
       if (gone.length === 0) return undefined
       for (const agent of cluster.taking()) {
@@ -70,6 +76,8 @@ export function deadAreNotUsed({ cluster, truth }: Watched): Checker {
           const self = cluster.world.agents.get(machine.index)?.self
           if (self === undefined || !used.has(self) || machineOf(cluster, self) !== machine) continue
           if (mayBeAwaited(machine, { now, since })) continue
+          // Told of it by somebody who was away as well: nobody there knew better.
+          if (now - (heard.get(agent)?.get(self) ?? 0) <= deadBoundMs) continue
           const seconds = Math.round((now - (truth.downSince(machine) ?? now)) / 1000)
           return finding(`${agent.machine.name} still forwards to ${machine.name}, gone for ${seconds} s`, [
             agent.machine,
@@ -79,6 +87,17 @@ export function deadAreNotUsed({ cluster, truth }: Watched): Checker {
       }
       return undefined
     },
+  }
+
+  function noteHearing(machine: Machine): void {
+    const self = cluster.world.agents.get(machine.index)?.self
+    if (self === undefined || truth.downSince(machine) === undefined) return
+    for (const agent of cluster.taking()) {
+      if (agent.node?.view.members.has(self) !== true) continue
+      const times = heard.get(agent) ?? new Map<NodeId, number>()
+      heard.set(agent, times)
+      if (!times.has(self)) times.set(self, cluster.world.time.now())
+    }
   }
 
   function noteWords(machine: Machine): void {
