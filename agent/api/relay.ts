@@ -3,12 +3,12 @@
  *
  * A relayed request is marked and never relayed again, so two views that disagree cannot send one in circles.
  */
-import http from 'node:http'
 import type { Duplex, Readable } from 'node:stream'
 import type { NodeId } from '../../protocol/ids.ts'
 import { limits } from '../../protocol/limits.ts'
 import { nodeName } from '../core/live.ts'
 import { Fault, fault, reasonOf } from '../fault.ts'
+import { http } from '../http.ts'
 import type { ApiContext, RelayRequest, RelayResponse } from './context.ts'
 import { type ApiRequest, json, type Reply } from './exchange.ts'
 import { relayedHeader } from './headers.ts'

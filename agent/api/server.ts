@@ -5,11 +5,12 @@
  * half-open clients cost a bounded amount. A stream waits for the client to read; it never queues. Requests that another agent relays come
  * as byte streams of the mesh through `serve`.
  */
-import http, { type IncomingMessage, type ServerResponse } from 'node:http'
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import net from 'node:net'
 import type { Duplex } from 'node:stream'
 import { limits } from '../../protocol/limits.ts'
 import { Fault, fault, reasonOf } from '../fault.ts'
+import { http } from '../http.ts'
 import type { ApiContext } from './context.ts'
 import { noEngine } from './engine/engine.ts'
 import { throughEngine } from './engine/paths.ts'
@@ -77,7 +78,7 @@ export async function createApiServer(context: ApiContext, places: ApiPlaces): P
 }
 
 /** The server without a place to listen: for tests, and for agents that only serve relayed streams. */
-export function createHttpServer(context: ApiContext): http.Server {
+export function createHttpServer(context: ApiContext): Server {
   const route = createRouter(routes)
   const server = http.createServer(
     {

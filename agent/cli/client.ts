@@ -3,9 +3,10 @@
  *
  * Turns every way of not being answered into a fault with the remedy. It never retries: what a write did is known only to the agent.
  */
-import { type ClientRequest, request as httpRequest, type IncomingMessage, type RequestOptions } from 'node:http'
+import type { ClientRequest, IncomingMessage, RequestOptions } from 'node:http'
 import { warningsHeader } from '../api/headers.ts'
 import { type Fault, fault } from '../fault.ts'
+import { http } from '../http.ts'
 
 export type Query = Readonly<Record<string, string | number | boolean | undefined>>
 
@@ -96,7 +97,7 @@ async function connect({ socket, certificates, method, path, query, body, signal
   const secure = isTcp(socket) ? await import('./secure.ts') : undefined
   const begin =
     secure?.secureRequest(socket, certificates) ??
-    ((options: RequestOptions): ClientRequest => httpRequest({ ...options, socketPath: socket }))
+    ((options: RequestOptions): ClientRequest => http.request({ ...options, socketPath: socket }))
   return new Promise((resolve, reject) => {
     const request = begin(what)
     request.on('response', resolve)

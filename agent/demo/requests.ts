@@ -1,7 +1,7 @@
 /**
  * The client of the demo: asks the published port of every node, over and over, a new connection each time, and keeps account.
  */
-import { request } from 'node:http'
+import { http } from '../http.ts'
 import type { Machine } from './agents.ts'
 
 /** One answered or failed request. */
@@ -93,7 +93,7 @@ function ask(host: string, port: number, done: Done): void {
     over = true
     done(...outcome)
   }
-  const asking = request({ host, port, agent: false, timeout: timeoutMs }, (response) => {
+  const asking = http.request({ host, port, agent: false, timeout: timeoutMs }, (response) => {
     let body = ''
     response.setEncoding('utf8')
     response.on('data', (chunk) => {

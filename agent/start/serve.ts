@@ -2,11 +2,12 @@
  * Opens what others ask this agent by: the API's socket, the same API over TCP with certificates and for other agents over the mesh, and
  * metrics over TCP.
  */
-import { createServer, type Server } from 'node:http'
+import type { Server } from 'node:http'
 import type { ApiContext } from '../api/context.ts'
 import { createApiServer } from '../api/server.ts'
 import type { AgentConfig } from '../config.ts'
 import { bindReason, fault } from '../fault.ts'
+import { http } from '../http.ts'
 import type { Mesh } from '../world.ts'
 
 export interface Serving {
@@ -32,7 +33,7 @@ export async function serve(config: AgentConfig, context: ApiContext, mesh: Mesh
 }
 
 function serveMetrics(place: { readonly host: string; readonly port: number }, text: () => string): Promise<Server> {
-  const server = createServer((request, response) => {
+  const server = http.createServer((request, response) => {
     const known = request.method === 'GET' && /^\/(grapevine\/)?metrics$/.test(request.url ?? '')
     response.writeHead(known ? 200 : 404, { 'content-type': 'text/plain; version=0.0.4' })
     response.end(known ? text() : 'Metrics are at /metrics\n')

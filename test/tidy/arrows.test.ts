@@ -29,6 +29,7 @@ test.for([
   ['agent/node.ts', '../test/until.ts'],
   ['agent/node.ts', '@libp2p/peer-id'],
   ['agent/dns/server.ts', 'libp2p'],
+  ['agent/cli/client.ts', 'node:http'],
 ])('%s may not import %s', ([path = '', from = '']) => {
   expect(arrows([{ path, text: `import { a } from '${from}'\n` }])).toHaveLength(1)
 })
@@ -45,6 +46,10 @@ test.for([
   ['agent/dns/server.ts', '../log.ts'],
 ])('%s may import %s', ([path = '', from = '']) => {
   expect(arrows([{ path, text: `import { a } from '${from}'\n` }])).toEqual([])
+})
+
+test('types of node:http may be imported from anywhere', () => {
+  expect(arrows([{ path: 'agent/cli/client.ts', text: "import type { Server } from 'node:http'\n" }])).toEqual([])
 })
 
 test('an import is found however it is written, and not in a comment', () => {

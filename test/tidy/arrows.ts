@@ -31,8 +31,8 @@ const CLIENT_MAY = ['protocol', 'presets', 'fault', 'shell']
 
 export function arrows(files: readonly Source[]): readonly Breach[] {
   return files.flatMap((file) =>
-    importsOf(file.text).flatMap(({ from }) => {
-      const why = from.startsWith('.') ? wrongWay(file.path, from) : wrongPackage(file.path, from)
+    importsOf(file.text).flatMap(({ from, types }) => {
+      const why = from.startsWith('.') ? wrongWay(file.path, from) : wrongPackage(file.path, from, types)
       return why === undefined ? [] : [`${file.path} imports ${from}: ${why}`]
     }),
   )
@@ -60,7 +60,8 @@ function wrongWay(path: string, from: string): string | undefined {
   return may.includes(other) ? undefined : `${own} may import only ${may.join(', ') || 'itself'}`
 }
 
-function wrongPackage(path: string, from: string): string | undefined {
+function wrongPackage(path: string, from: string, types: boolean): string | undefined {
+  if (from === 'node:http' && !types) return 'agent/http.ts has it, without what an import of it loads'
   const libp2p = from === 'libp2p' || from.startsWith('@libp2p/') || from.startsWith('@chainsafe/')
   if (libp2p && !path.startsWith('agent/transport/')) return 'libp2p stays in agent/transport/'
   return undefined

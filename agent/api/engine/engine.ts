@@ -6,12 +6,13 @@
  * engine: each request finds out, so an engine may come, go and be upgraded while the agent runs. What the agent asks for itself is bounded
  * in time, because an engine that hangs must not take the swarm's answers with it.
  */
-import http, { type IncomingMessage, type ServerResponse } from 'node:http'
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http'
 import net from 'node:net'
 import type { Duplex } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { limits } from '../../../protocol/limits.ts'
 import { type Fault, fault, reasonOf } from '../../fault.ts'
+import { http } from '../../http.ts'
 import { relayedHeader } from '../headers.ts'
 import { readBounded } from '../relay.ts'
 
@@ -30,7 +31,7 @@ export interface Engine {
 
 export interface EngineAnswer {
   readonly status: number
-  readonly headers: http.IncomingHttpHeaders
+  readonly headers: IncomingHttpHeaders
   /** undefined when it is no JSON. */
   readonly body: unknown
 }

@@ -3,10 +3,10 @@
  *
  * An engine that hangs is told like one that is gone: no call waits for ever.
  */
-import { Agent } from 'node:http'
 import { inspect } from 'node:util'
 import Docker, { type DockerVersion } from 'dockerode'
 import { type Fault, fault, reasonOf } from '../../fault.ts'
+import { http } from '../../http.ts'
 
 export interface Engine {
   readonly docker: Docker
@@ -67,7 +67,7 @@ function connect(socketPath: string, version: string | undefined): Docker {
   // call: one that is kept would be dead after a restart of the engine.
   // dockerode prints the options of every call for its debug log, read or not. Without a short form of the agent in them that walks all sockets and
   // requests under way: more than half of the processor time of an agent that starts 25 containers at once.
-  const agent = Object.assign(new Agent({ keepAlive: false }), { [inspect.custom]: () => 'Agent' })
+  const agent = Object.assign(new http.Agent({ keepAlive: false }), { [inspect.custom]: () => 'Agent' })
   const options = { socketPath, protocol: 'http', agent, host: undefined, version }
   return new Docker(options as unknown as Docker.DockerOptions)
 }
