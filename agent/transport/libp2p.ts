@@ -7,13 +7,13 @@ import { type GossipSub, type GossipSubComponents, gossipsub } from '@libp2p/gos
 import { type Libp2p, serviceDependencies } from '@libp2p/interface'
 import { noise } from '@libp2p/noise'
 import { tcp } from '@libp2p/tcp'
-import { yamux } from '@libp2p/yamux'
 import type { Multiaddr } from '@multiformats/multiaddr'
 import { createLibp2p } from 'libp2p'
 import { bindReason, fault, reasonOf } from '../fault.ts'
 import type { Identity } from '../trust/identity.ts'
 import type { TransportTimes } from './admission.ts'
 import { type Gate, gate } from './gate.ts'
+import { muxer } from './muxer.ts'
 
 export type Libp2pNode = Libp2p<{ readonly pubsub: GossipSub }>
 
@@ -89,7 +89,7 @@ export async function startLibp2p(options: Libp2pOptions): Promise<Started> {
     addresses: { listen: [...options.listen] },
     transports: [tcp({ backlog: 511 })],
     connectionEncrypters: [noise({ prologueBytes: options.clusterTag })],
-    streamMuxers: [yamux({ maxEarlyStreams: 100 })],
+    streamMuxers: [muxer()],
     connectionManager: {
       maxConnections: connectionsMax,
       // Defaults of 5 a second for each host and 10 pending reset joins of 20 nodes at once (trap 5).
