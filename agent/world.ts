@@ -367,6 +367,7 @@ export interface Containers {
 /** For instance: port 8080 is bound by another program on 192.0.2.1. */
 export interface ApplyProblem {
   readonly protocol: Protocol
+  /** 0: of a network. */
   readonly port: number
   /** Or the network, where no service is concerned yet. */
   readonly service: ServiceId | NetworkId

@@ -36,6 +36,7 @@ const clockOffsetMaxMs = 1_000
 export async function doctor(options: DoctorOptions): Promise<readonly Finding[]> {
   return [
     published(options),
+    ...networks(options),
     await meshPorts(options),
     fileLimit(),
     dnsPort(options),
@@ -49,10 +50,19 @@ export async function doctor(options: DoctorOptions): Promise<readonly Finding[]
 }
 
 function published({ node }: DoctorOptions): Finding {
-  const problems = node.routes.problems()
+  const problems = node.routes.problems().filter(({ port }) => port !== 0)
   if (problems.length === 0) return { check: 'ports', ok: true, sentence: 'every published port listens' }
   const sentence = problems.map((problem) => problem.sentence).join('; ')
   return { check: 'ports', ok: false, sentence, fix: 'End the other program, or publish another port' }
+}
+
+/** Of the linux data plane only: elsewhere there is nothing of a network that could not be made. */
+function networks({ node: { view, routes } }: DoctorOptions): readonly Finding[] {
+  if (view.members.get(view.self)?.record.value.dataplane !== 'linux') return []
+  const problems = routes.problems().filter(({ port }) => port === 0)
+  if (problems.length === 0) return [{ check: 'networks', ok: true, sentence: 'all that have tasks here are whole' }]
+  const sentence = [...new Set(problems.map((problem) => problem.sentence))].join('; ')
+  return [{ check: 'networks', ok: false, sentence, fix: 'Mend that; tasks that need it try again within 5 min' }]
 }
 
 /** A firewall that lets the control plane through and not the mesh beside it leaves a member alive and its tasks out of reach. */
