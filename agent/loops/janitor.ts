@@ -1,16 +1,15 @@
 /**
- * Takes away what nobody needs any more: tombstones that every member has, and this node's own ended tasks and orphaned endpoints.
+ * Takes away what nobody needs any more: tombstones that every member has, and this node's own orphaned endpoints.
+ * Ended tasks are the reconcile loop's matter (core/reconcile/housekeeping.ts), which forgets with the record what the task left on the machine.
  *
  * A tombstone goes when every member that could bring its record back covers it, never by age; a member that stays away beyond the limit is
  * no longer waited for and re-seeds when it returns (loops/sync.ts finds that out by itself). Nobody deletes another node's records: those of
  * a dead node stay hidden until it returns, and a removal makes them void everywhere at once (replica/store.ts), so nothing leaks for ever.
  */
 
-import { compareVersions } from '../../protocol/hlc.ts'
-import type { NodeId, ServiceId, Slot, TaskId } from '../../protocol/ids.ts'
-import type { Scope, TaskValue } from '../../protocol/model.ts'
+import type { Scope } from '../../protocol/model.ts'
 import { hasEnded } from '../core/live.ts'
-import type { Member, Stamped, View } from '../core/view.ts'
+import type { Member, View } from '../core/view.ts'
 import type { ReplicatedView } from '../view.ts'
 import type { Cancel, Clock, Write } from '../world.ts'
 import type { Sync } from './sync.ts'
@@ -34,8 +33,6 @@ export interface JanitorOptions {
 const sweepEveryMs = 10_000
 /** Refused records are asked for again this often: the clock that made them wrong may be right now. */
 const retryRefusedMs = 60_000
-/** Docker keeps 5 ended tasks a slot (`task-history-limit`). */
-const keptPerSlot = 5
 const dayMs = 24 * 60 * 60 * 1000
 
 export function createJanitor({ view, sync, clock, absentMaxMs = dayMs }: JanitorOptions): Janitor {
@@ -81,10 +78,9 @@ export function createJanitor({ view, sync, clock, absentMaxMs = dayMs }: Janito
   return { start: schedule, stop: () => timer?.(), sweep }
 }
 
-/** Deletes of this node's own records: ended tasks beyond the kept ones or without a service, endpoints without a task. */
+/** Deletes of this node's own endpoints without a task. */
 export function staleWrites(view: View): readonly Write[] {
   const writes: Write[] = []
-  for (const id of staleTasks(view)) writes.push({ scope: 'cluster', kind: 'task', id, value: null })
   for (const [network, endpoints] of view.endpoints) {
     for (const [id, { value }] of endpoints) {
       const task = view.tasks.get(id)?.value
@@ -93,34 +89,4 @@ export function staleWrites(view: View): readonly Write[] {
     }
   }
   return writes
-}
-
-function staleTasks(view: View): readonly TaskId[] {
-  const bySlot = new Map<string, Stamped<TaskValue>[]>()
-  for (const task of view.tasks.values()) {
-    if (!hasEnded(task.value.state)) continue
-    const key = slotKey(task.value.service, task.value.slot)
-    bySlot.set(key, [...(bySlot.get(key) ?? []), task])
-  }
-  return [...bySlot.values()].flatMap((tasks) => {
-    const newestFirst = tasks.sort(
-      (a, b) => compareVersions(b.value.created, a.value.created) || (a.id < b.id ? -1 : 1),
-    )
-    return newestFirst
-      .filter((task, place) => isOwn(task, view.self) && (place >= keptPerSlot || isOver(task.value, view)))
-      .map(({ id }) => id)
-  })
-}
-
-function isOwn(task: Stamped<TaskValue>, self: NodeId): boolean {
-  return task.value.node === self
-}
-
-/** A service that is gone needs no history. */
-function isOver(task: TaskValue, view: View): boolean {
-  return !view.services.has(task.service)
-}
-
-function slotKey(service: ServiceId, slot: Slot): string {
-  return `${service}/${slot}`
 }

@@ -156,3 +156,23 @@ test('of a slot that keeps failing the last five tasks are remembered, and no mo
   const ended = [...world.node('n1').view.tasks.values()].filter(({ value }) => value.state === 'failed')
   expect(ended).toHaveLength(5)
 })
+
+test('of a slot with more attempts so many tasks are remembered that they can be counted', async () => {
+  const world = await new FakeWorld(['n1']).start()
+  world.programs.set('web', { ends: { afterMs: 50, code: 1 } })
+  world.createService('bad', { template: { RestartPolicy: { Delay: 1e8, MaxAttempts: 7 } } })
+  await world.run(20_000)
+  expect(world.starts).toHaveLength(8)
+  expect(world.node('n1').view.tasks.size).toBe(8)
+})
+
+test('what tasks of a removed service left on their machines is removed with their records', async () => {
+  const world = await new FakeWorld(['n1', 'n2']).start()
+  world.createService('web', { replicas: 4 })
+  await world.until(() => world.servingOf('web').length === 4)
+  const tasks = world.runningOf('web').map(({ task }) => task)
+  world.write(world.node('n2'), { scope: 'cluster', kind: 'service', id: 'web', value: null })
+  await world.run(5_000)
+  expect(world.node('n1').view.tasks.size).toBe(0)
+  expect(world.removed.toSorted()).toEqual(tasks.toSorted())
+})

@@ -12,6 +12,7 @@ import { createRoutesLoop, type RoutesLoop } from '../../../agent/loops/routes.t
 import { presets } from '../../../agent/presets.ts'
 import type { Clock, Dataplane, Exit, NodeEvent, ObservedTask, Runtime, TaskPlan, Write } from '../../../agent/world.ts'
 import type { Version } from '../../../protocol/hlc.ts'
+import type { TaskId } from '../../../protocol/ids.ts'
 import type { EndpointValue, NetworkValue, ServiceValue, TaskValue } from '../../../protocol/model.ts'
 import { member, memberValue, type ServiceOptions, serviceValue, stamped, tasksIn } from '../placement/build.ts'
 
@@ -71,6 +72,8 @@ export class FakeWorld {
   readonly flows: Map<string, () => number> = new Map()
   /** Order in which programs were started and stopped, for tests that count. */
   readonly starts: { readonly node: string; readonly plan: TaskPlan; readonly atMs: number }[] = []
+  /** Tasks of which nothing was to be left on their machine. */
+  readonly removed: TaskId[] = []
   readonly stops: { readonly task: string; readonly how: StopHow; readonly atMs: number }[] = []
   nowMs = 1_000
   #timers: { atMs: number; order: number; task: () => void; cancelled: boolean }[] = []
@@ -364,7 +367,7 @@ export class FakeWorld {
         output: 'probe',
       }),
       logs: () => (async function* () {})(),
-      remove: async () => {},
+      remove: async (task) => void this.removed.push(task),
       close: async () => {},
     }
   }

@@ -650,25 +650,17 @@ describe('a network that a node leaves', () => {
   })
 })
 
-describe('own history', () => {
-  it('keeps five ended tasks a slot, and none of a service that is gone', async () => {
+describe('ended tasks', () => {
+  it('are left to whoever forgets with the record what the task left on the machine', async () => {
     const net = createNet()
     const a = await net.add('n1')
-    a.view.put({ scope: 'cluster', kind: 'service', id: 's1', value: serviceValue('web') })
     for (let i = 0; i < 9; i++) {
-      a.view.put({
-        scope: 'cluster',
-        kind: 'task',
-        id: `t${i}`,
-        value: taskValue('n1', { state: 'failed', created: { ms: i, counter: 0, node: 'n1' } }),
-      })
+      const value = taskValue('n1', { state: 'failed', created: { ms: i, counter: 0, node: 'n1' } })
+      a.view.put({ scope: 'cluster', kind: 'task', id: `t${i}`, value })
     }
-    a.view.put({ scope: 'cluster', kind: 'task', id: 'live', value: taskValue('n1') })
+    // Of a service that is gone, and more of one slot than are kept.
     a.janitor.sweep()
-    expect([...a.view.tasks.keys()].sort()).toEqual(['live', 't4', 't5', 't6', 't7', 't8'])
-    a.view.put({ scope: 'cluster', kind: 'service', id: 's1', value: null })
-    a.janitor.sweep()
-    expect([...a.view.tasks.keys()]).toEqual(['live'])
+    expect(a.view.tasks.size).toBe(9)
   })
 })
 
