@@ -364,10 +364,9 @@ export interface Containers {
   watch(listener: (container: string | undefined) => void): Cancel
 }
 
-/** For instance: port 8080 is bound by another program on 192.0.2.1. */
+/** For instance: port 8080 is bound by another program on 192.0.2.1. Of a network that cannot be here the port is 0. */
 export interface ApplyProblem {
   readonly protocol: Protocol
-  /** 0: of a network. */
   readonly port: number
   /** Or the network, where no service is concerned yet. */
   readonly service: ServiceId | NetworkId
