@@ -72,6 +72,8 @@ export function losingClaimsAreNotStarted({ cluster }: Watched): Checker {
         if (kind !== 'task' || before === undefined || after === undefined) continue
         const [was, is] = [before.value as TaskValue, after.value as TaskValue]
         if (is.node !== agent.self || was.state !== 'assigned' || is.state !== 'preparing') continue
+        // What a former run wrote comes back from others, to an agent whose journal is an older one.
+        if (is.stateMs < agent.startedMs) continue
         const better = betterThan(agent, id, is)
         if (better === undefined) continue
         const other = cluster.world.nameOf(better.node)
