@@ -1,8 +1,8 @@
 /**
  * Keeps the data plane at what the view says: computes the whole forwarding table at each change and has it applied at once.
  *
- * One application at a time; changes that come meanwhile are in the next one. Whoever has to know that something is no longer routed
- * (drains) waits here. What could not be applied is kept for screens and told once as an event.
+ * The next one is applied when new flows obey the last; changes that come meanwhile are in it. Whoever has to know that something is no longer routed
+ * (drains) waits here, and not for what a kernel takes longer for. What could not be applied is kept for screens and told once as an event.
  */
 import type { Routes } from '../core/routes/types.ts'
 import type { View } from '../core/view.ts'
@@ -53,6 +53,7 @@ export function createRoutesLoop(parts: RoutesLoopParts): RoutesLoop {
   /** Times that `again` was called, and how many of them the last application followed. */
   let undone = 0
   let redone = 0
+  let calls = 0
   let problems: readonly ApplyProblem[] = []
 
   async function run(): Promise<void> {
@@ -63,19 +64,38 @@ export function createRoutesLoop(parts: RoutesLoopParts): RoutesLoop {
       const { revision } = view
       const answers = undone
       const content = satisfied()
-      try {
-        report(await parts.dataplane.apply(parts.routes(view)))
-      } catch (thrown) {
-        parts.log.error('the data plane did not take the routes', { reason: reasonOf(thrown) })
-        clock.after(retryMs, wake)
-        break
-      }
+      if (!(await isObeyed())) break
       applied = revision
       redone = answers
       // Who came while it was applied, and asks of what it was computed from: nothing more will be, and it would wait its time out.
       for (const waiter of view.revision === revision ? satisfied() : content) waiter.end(true)
     }
     busy = false
+  }
+
+  /** Applies the table of now. Resolves to whether new flows obey it; if not, it is given again later. */
+  function isObeyed(): Promise<boolean> {
+    const call = ++calls
+    return new Promise((resolve) => {
+      const apply = async () => parts.dataplane.apply(parts.routes(view), () => resolve(true))
+      apply().then(
+        (found) => {
+          // Of one that was overtaken the newer one tells.
+          if (call === calls) report(found)
+          resolve(true)
+        },
+        (thrown: unknown) => {
+          parts.log.error('the data plane did not take the routes', { reason: reasonOf(thrown) })
+          clock.after(retryMs, again)
+          resolve(false)
+        },
+      )
+    })
+  }
+
+  function again(): void {
+    undone++
+    wake()
   }
 
   function satisfied(): readonly Waiter[] {
@@ -115,10 +135,7 @@ export function createRoutesLoop(parts: RoutesLoopParts): RoutesLoop {
       for (const { end } of [...waiters]) end(false)
     },
     wake,
-    again() {
-      undone++
-      wake()
-    },
+    again,
     appliedRevision: () => applied,
     problems: () => problems,
     whenRouted(isGone, timeoutMs) {

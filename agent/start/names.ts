@@ -139,7 +139,7 @@ export function createNames(options: NamesOptions): Names {
         },
         ...(join === undefined ? {} : { join }),
         active: (task) => inner.active(task),
-        apply: (routes) => inner.apply(routes),
+        apply: (routes, onObeyed) => inner.apply(routes, onObeyed),
         onTrouble: (listener) => inner.onTrouble(listener),
         onHarm: (listener) => inner.onHarm(listener),
         onLost: (listener) => inner.onLost(listener),

@@ -6,7 +6,6 @@
  */
 import { existsSync } from 'node:fs'
 import type { NetworkId, NodeId, TaskId } from '../../../protocol/ids.ts'
-import { ingressNetwork } from '../../../protocol/model.ts'
 import type { Overlay, OverlayNetwork } from '../../core/routes/overlay.ts'
 import type { Routes } from '../../core/routes/types.ts'
 import { fault, reasonOf } from '../../fault.ts'
@@ -25,6 +24,7 @@ import type {
 import { type Devices, type TaskLinks, trustMs } from './devices.ts'
 import type { Firewall, FirewallInput } from './firewall.ts'
 import { asRequest, type GuestWay, isNamespaceOf, leadAway, leadQuestions, serversOf } from './guests.ts'
+import { wildcardFor } from './listening.ts'
 import type { NetworkProblem } from './network-failures.ts'
 import { removeResolvFile, writeResolvFile } from './resolv-file.ts'
 import { ResolverPorts } from './resolver-ports.ts'
@@ -106,6 +106,9 @@ class Linux implements LinuxDataplane {
   private cancelLook: Cancel
   private routes: Routes | undefined
   private readonly program = sharingRuns(() => this.programNow())
+  private readonly settle = sharingRuns(() => this.settleNow())
+  /** Of the last run of `settle`. */
+  private failed: readonly NetworkProblem[] = []
 
   constructor(options: LinuxOptions) {
     this.options = options
@@ -205,22 +208,17 @@ class Linux implements LinuxDataplane {
     return local.underWay ?? 1
   }
 
-  async apply(routes: Routes): Promise<readonly ApplyProblem[]> {
-    const { forwarding, devices } = this.options
+  async apply(routes: Routes, onObeyed = () => {}): Promise<readonly ApplyProblem[]> {
     this.routes = routes
-    const listening = forwarding.apply(inUserspace(routes))
-    const { overlay } = routes
+    const listening = this.options.forwarding.apply(inUserspace(routes))
     // Not a member yet: what an earlier run left in the kernel goes on.
-    if (overlay === undefined) return await listening
+    if (routes.overlay === undefined) return await listening
     // Who is gone is led to by nobody any more before anything else; and what bars others from a tunnel is there before the tunnel.
     const [problems] = await Promise.all([listening, this.program()])
-    const failed = await devices.apply(overlay, this.links())
-    await this.options.firewall.routeReplies()
-    await this.sweep(overlay)
-    await this.mend(overlay)
-    this.appliedAtMs = this.options.clock.now()
+    onObeyed()
+    await this.settle()
     // Of one that was removed meanwhile nobody wants to read.
-    const left = failed.filter(({ network }) => this.options.isKnown(network))
+    const left = this.failed.filter(({ network }) => this.options.isKnown(network))
     return [...problems, ...left.flatMap((problem) => this.told(problem))]
   }
 
@@ -258,7 +256,7 @@ class Linux implements LinuxDataplane {
   async close(): Promise<void> {
     const { firewall, forwarding, devices, clear } = this.options
     this.cancelLook()
-    await this.program.ended()
+    await Promise.all([this.program.ended(), this.settle.ended()])
     devices.close()
     await firewall.close()
     await forwarding.close()
@@ -344,6 +342,18 @@ class Linux implements LinuxDataplane {
     return netns
   }
 
+  /** Devices, and what goes with them. A kernel that is busy with tasks takes seconds for it: a table with who else is gone does not wait. */
+  private async settleNow(): Promise<void> {
+    const overlay = this.routes?.overlay
+    if (overlay === undefined) return
+    const { devices, firewall, clock } = this.options
+    this.failed = await devices.apply(overlay, this.links())
+    await firewall.routeReplies()
+    await this.sweep(overlay)
+    await this.mend(overlay)
+    this.appliedAtMs = clock.now()
+  }
+
   /** The table as routes and tasks are now. */
   private async programNow(): Promise<void> {
     const { self, addresses, encrypted, firewall } = this.options
@@ -374,12 +384,6 @@ class Linux implements LinuxDataplane {
     if (services.size === 0) return [{ protocol: 'tcp', port: 0, service: network, sentence }]
     return [...services].sort().map((service) => ({ protocol: 'tcp', port: 0, service, sentence }))
   }
-}
-
-/** Of both kinds where IPv6 was asked for. `ingress` has it unasked, and not every program knows what `::` means. */
-function wildcardFor({ networks }: AttachRequest, overlay: Overlay): string {
-  const asked = overlay.networks.filter(({ id, ipv6 }) => id !== ingressNetwork && ipv6 !== undefined)
-  return asked.some(({ id }) => networks.some(({ network }) => network === id)) ? '::' : '0.0.0.0'
 }
 
 /** A PROXY header is written by a program: such a port is answered by its listener on each node. */

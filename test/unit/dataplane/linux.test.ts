@@ -47,6 +47,7 @@ let known: readonly string[]
 let carried: readonly string[]
 let plane: LinuxDataplane
 let holdFirewall: Promise<void>
+let holdDevices: Promise<void>
 let underWay: Promise<number>
 /** What the devices will say was done to them. */
 let steps: string[] = []
@@ -64,6 +65,7 @@ beforeEach(() => {
   refusal = undefined
   known = ['ingress', 'net']
   holdFirewall = Promise.resolve()
+  holdDevices = Promise.resolve()
   underWay = Promise.resolve(0)
   harm = []
   steps = []
@@ -73,6 +75,7 @@ beforeEach(() => {
   const devices: Devices = {
     async apply({ networks }, local) {
       steps.push('devices')
+      await holdDevices
       carried = [...networks.map(({ id }) => id), ...local.map(({ task }) => task)]
       return refusal === undefined ? [] : [{ network: 'net', sentence: refusal }]
     },
@@ -148,6 +151,23 @@ afterEach(() => rmSync(dir, { recursive: true }))
 test('the table comes first, since somebody may be gone; replies are routed once the bridge is there that they go by', async () => {
   await plane.apply(routes)
   expect(steps).toEqual(['table', 'devices', 'replies'])
+})
+
+test('a table is written while the devices of an earlier one are made, and theirs are made together when these are', async () => {
+  let release = () => {}
+  holdDevices = new Promise((resolve) => {
+    release = resolve
+  })
+  const obeyed: number[] = []
+  const give = (revision: number) => plane.apply({ ...routes, revision }, () => obeyed.push(revision))
+  const first = give(1)
+  await until(() => steps.includes('devices'), { deadlineMs: 1_000, what: 'the devices to be asked for' })
+  const later = [give(2), give(3)]
+  await until(() => obeyed.length === 3, { deadlineMs: 1_000, what: 'all tables to be written' })
+  expect(steps.filter((step) => step === 'devices')).toHaveLength(1)
+  release()
+  await Promise.all([first, ...later])
+  expect(steps.filter((step) => step === 'devices')).toHaveLength(2)
 })
 
 test('a task serves its target ports at its own address, asks 127.0.0.11, and is known to the firewall before it starts', async () => {
