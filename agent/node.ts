@@ -9,6 +9,7 @@ import type { NetworkId, NodeId } from '../protocol/ids.ts'
 import { ingressNetwork, type MemberValue, networkScope, type SettingsValue } from '../protocol/model.ts'
 import { ingressValue } from './core/addresses/ingress.ts'
 import { networksHeld } from './core/held.ts'
+import { isUp } from './core/live.ts'
 import { routes } from './core/routes/routes.ts'
 import { fault } from './fault.ts'
 import { openJournal } from './journal.ts'
@@ -141,7 +142,8 @@ export async function createNode(world: World, config: NodeConfig): Promise<Node
   const routesLoop = createRoutesLoop({ view, dataplane, clock, log, events, routes, onProblems: tellProblems })
   dataplane.onHarm(routesLoop.again)
   tellChanges({ view, events, startedMs: config.startedMs })
-  const onDrain = createDrainHandler({ view, whenRouted: routesLoop.whenRouted })
+  const { exchange } = sync
+  const onDrain = createDrainHandler({ view, clock, exchange, whenRouted: routesLoop.whenRouted })
   const health = createHealthLoop({ runtime, clock })
   const held = createHeldNetworks({ view, sync, clock, follow: gossip.follow, announce: announceSelf })
   let facts: SelfFacts | undefined
@@ -239,6 +241,8 @@ export async function createNode(world: World, config: NodeConfig): Promise<Node
 
   function watchView(): void {
     view.watch((notice) => {
+      if (notice.kind === 'liveness' && notice.before === 'dead' && isUp(view.members.get(notice.node)))
+        sync.onReturned(notice.node)
       reconcile.wake()
       guests?.wake()
       routesLoop.wake()

@@ -77,7 +77,7 @@ export interface ReplicatedView extends View, Writer {
   watch(listener: (notice: Notice) => void): Cancel
   setLiveness(node: NodeId, liveness: Liveness, nowMs: number): void
   setReach(node: NodeId, outOfReach: boolean): void
-
+  setStale(node: NodeId, isStale: boolean): void
   noteClock(node: NodeId, offsetMs: number): void
   /** Wall ms: the median of the members' clocks. */
   clusterTime(): number

@@ -44,6 +44,8 @@ export interface Member {
   readonly sinceMs: number
   /** It lives, as others say, but its answers do not come back to this node: clients are not led there from here. */
   readonly outOfReach?: boolean
+  /** It is back, and what it wrote while it was believed dead may not have come: its tasks may have stopped. */
+  readonly isStale?: boolean
 }
 
 export interface View {

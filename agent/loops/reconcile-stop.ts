@@ -8,7 +8,7 @@ import { upMembers } from '../core/live.ts'
 import { networksRouting } from '../core/reconcile/drain.ts'
 import { reasonOf } from '../fault.ts'
 import type { Exit } from '../world.ts'
-import { drainRequest, isDrained, isRouted } from './drain.ts'
+import { drainKind, drainRequest, isDrained, isRouted } from './drain.ts'
 import { amend, announce, type Hand, type Hands, type ReconcileParts } from './reconcile-parts.ts'
 
 /** 2 s: design.md 8. Long enough for a lost gossip message to be repaired by the request itself being answered late. */
@@ -82,10 +82,14 @@ export function exitRecord(exit: Exit): Partial<TaskValue> {
 
 async function finish(env: StopEnv, hand: Hand, { why, outcome, task }: Stop): Promise<void> {
   const { parts } = env
-  const missing = await drain(parts, task)
+  const answers: Answers = new Map()
+  await drain(parts, task, answers)
   await hand.starting
   // One that fails its check answers nobody.
   if (outcome !== 'failed') await flowsEnd(parts, hand, Math.min(flowsMaxMs, hand.stop.graceMs / 2))
+  // Who was taken for dead and is back by now leads clients here, as far as it knows.
+  await drain(parts, task, answers)
+  const missing = [...answers].filter(([, isDone]) => !isDone).map(([node]) => node)
   env.unwatch(task)
   if (hand.exit === undefined) await parts.runtime.stop(task, hand.stop)
   const code = hand.exit?.code === undefined ? {} : { exitCode: hand.exit.code }
@@ -93,7 +97,7 @@ async function finish(env: StopEnv, hand: Hand, { why, outcome, task }: Stop): P
     state: outcome,
     message: why,
     ...(outcome === 'failed' ? { error: why } : {}),
-    ...(missing.length === 0 ? {} : { drainMissing: [...missing] }),
+    ...(missing.length === 0 ? {} : { drainMissing: missing.sort() }),
     ...code,
   })
   announce(parts, task, outcome, `${outcome === 'failed' ? 'failed' : 'stopped'}: ${why}`)
@@ -102,25 +106,33 @@ async function finish(env: StopEnv, hand: Hand, { why, outcome, task }: Stop): P
   detach(env, task)
 }
 
-/** Nodes that did not confirm in time. */
-async function drain(parts: ReconcileParts, task: TaskId): Promise<readonly NodeId[]> {
+/** Of each node that was asked: whether it confirmed in time that it leads no client to the task. */
+type Answers = Map<NodeId, boolean>
+
+/** Asks all who may lead clients to the task, and have not been asked. */
+async function drain(parts: ReconcileParts, task: TaskId, answers: Answers): Promise<void> {
   const { view } = parts
   const networks = networksRouting(view, task)
-  if (networks.length === 0) return []
-  const others = upMembers(view).filter(({ id, record }) => {
-    return (
-      id !== view.self && networks.some((network) => network === 'ingress' || record.value.networks.includes(network))
+  const asked = upMembers(view).filter(({ id, record }) => {
+    if (answers.has(id)) return false
+    return networks.some(
+      (network) => network === 'ingress' || id === view.self || record.value.networks.includes(network),
     )
   })
-  const here = parts.whenRouted(() => !isRouted(view, task), drainMs)
-  const answers = await Promise.all(
-    others.map(async ({ id }) => {
-      const answer = await parts.transport.request(id, 'drain', drainRequest(task), drainMs).catch(() => undefined)
-      return answer !== undefined && isDrained(answer) ? undefined : id
+  await Promise.all(
+    asked.map(async ({ id }) => {
+      answers.set(id, id === view.self ? await isDrainedHere(parts, task) : await isDrainedThere(parts, task, id))
     }),
   )
-  const applied = await here
-  return [...answers.filter((id) => id !== undefined), ...(applied ? [] : [view.self])].sort()
+}
+
+function isDrainedHere({ view, whenRouted }: ReconcileParts, task: TaskId): Promise<boolean> {
+  return whenRouted(() => !isRouted(view, task), drainMs)
+}
+
+async function isDrainedThere({ transport }: ReconcileParts, task: TaskId, node: NodeId): Promise<boolean> {
+  const answer = await transport.request(node, drainKind, drainRequest(task), drainMs).catch(() => undefined)
+  return answer !== undefined && isDrained(answer)
 }
 
 /** For a program that dies at the signal: nobody routes to it any more, so what it is asked now is the last. */

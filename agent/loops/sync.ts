@@ -37,6 +37,11 @@ export interface Sync {
   stop(): void
   /** Call from Transport's onConnected. */
   onConnected(node: NodeId): void
+  /**
+   * Call when a member that was believed dead is up again: fetches what it wrote meanwhile, such as that a task stopped. Until then clients are led there
+   * by what was known before only when nothing else is left.
+   */
+  onReturned(node: NodeId): void
   /** Call after holdScope: fetches the scope from a holder now. */
   onHeld(scope: Scope): void
   /** Call from Transport's onRequest; undefined when the kind is none of ours. */
@@ -345,6 +350,11 @@ export function createSync(options: SyncOptions): Sync {
     },
     onConnected(node) {
       if (!stopped && hasMuchToTell(node)) void exchange(node)
+    },
+    onReturned(node) {
+      if (stopped || !transport.connected().includes(node) || !hasMuchToTell(node)) return
+      view.setStale(node, true)
+      void exchange(node).then(() => view.setStale(node, false))
     },
     onHeld(scope) {
       caughtUp.delete(scope)

@@ -27,6 +27,7 @@ export interface ViewMaps {
   setLiveness(node: NodeId, liveness: Liveness, nowMs: number): Liveness | undefined
   /** Returns whether that is news. */
   setReach(node: NodeId, outOfReach: boolean): boolean
+  setStale(node: NodeId, isStale: boolean): boolean
   forgetNetwork(network: NetworkId): void
 }
 
@@ -44,6 +45,7 @@ export function createMaps(self: NodeId, now: () => number): ViewMaps {
   const nodes = new Map<NodeId, Stamped<NodeValue>>()
   const beliefs = new Map<NodeId, Belief>([[self, { liveness: 'alive', sinceMs: now() }]])
   const outOfReach = new Set<NodeId>()
+  const stale = new Set<NodeId>()
   const members = new Map<NodeId, Member>()
   const removals = new Map<NodeId, Stamped<Values['removal']>>()
   const tokens = new Map<string, Stamped<Values['token']>>()
@@ -69,12 +71,23 @@ export function createMaps(self: NodeId, now: () => number): ViewMaps {
       ...(node === undefined ? {} : { nodeVersion: node.version }),
       ...belief,
       ...(outOfReach.has(id) ? { outOfReach: true } : {}),
+      ...(stale.has(id) ? { isStale: true } : {}),
     })
   }
 
   /** Nothing is known yet: up, since what it serves may be used, and behind others, since it may be gone. */
   function firstBelief(value: MemberValue): Belief {
     return { liveness: value.presence === 'left' ? 'left' : 'suspect', sinceMs: now() }
+  }
+
+  /** Whether that is news. */
+  function mark(marked: Set<NodeId>, node: NodeId, isMarked: boolean): boolean {
+    if (marked.has(node) === isMarked) return false
+    if (isMarked) marked.add(node)
+    else marked.delete(node)
+    revision++
+    assemble(node)
+    return true
   }
 
   function showTask(id: TaskId, author: NodeId, record: StateRecord<'task'> | undefined): void {
@@ -154,14 +167,8 @@ export function createMaps(self: NodeId, now: () => number): ViewMaps {
       assemble(node)
       return before ?? 'suspect'
     },
-    setReach(node, isOut) {
-      if (outOfReach.has(node) === isOut) return false
-      if (isOut) outOfReach.add(node)
-      else outOfReach.delete(node)
-      revision++
-      assemble(node)
-      return true
-    },
+    setReach: (node, isOut) => mark(outOfReach, node, isOut),
+    setStale: (node, isStale) => mark(stale, node, isStale),
     forgetNetwork(network) {
       if (endpoints.delete(network)) revision++
     },

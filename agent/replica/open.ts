@@ -303,6 +303,9 @@ export async function openView(options: ViewOptions): Promise<ReplicatedView> {
     setReach(node, outOfReach) {
       if (maps.setReach(node, outOfReach)) tell({ kind: 'reach', node })
     },
+    setStale(node, isStale) {
+      if (maps.setStale(node, isStale)) tell({ kind: 'reach', node })
+    },
     noteClock: (node, offsetMs) => stamps.noteClock(node, offsetMs),
     clusterTime: () => stamps.clusterTime(),
     clockOffsetMs: () => stamps.offsetMs(),

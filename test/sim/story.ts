@@ -59,7 +59,8 @@ function line({ atMs, what }: Told): string {
   if (what.is === 'event') return `${at} ${name}: ${what.event.sentence}`
   if (what.is === 'error') return `${at} ${name} logs: ${what.message} ${JSON.stringify(what.fields).slice(0, 100)}`
   if (what.is === 'work') return `${at} asked of ${name}: ${what.sentence}`
-  if (what.is === 'started' || what.is === 'ended') return `${at} ${name}: ${what.program.plan.name} ${what.is}`
+  if (what.is === 'started' || what.is === 'signalled' || what.is === 'ended')
+    return `${at} ${name}: ${what.program.plan.name} ${what.is}`
   if (what.is === 'gave up') return `${at} ${name} ends for good: ${what.why}`
   if (what.is === 'met its double') return `${at} ${name} meets its double${what.yields ? ' and gives way' : ''}`
   return `${at} ${name} ${what.is === 'made' ? 'comes up' : 'takes part'}`

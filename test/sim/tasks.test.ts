@@ -147,6 +147,37 @@ test('a node that flaps does not drag tasks about: they are moved back to it onc
   expect(running(web)).toHaveLength(10)
 }, 60_000)
 
+test('who was cut off leads no client to what stopped behind the cut, also before it has heard of that', async () => {
+  const made = await scene({ seed: 209, nodes: 5 })
+  const { cluster, watched, agent, machine, create, running } = made
+  const web = await create({ name: 'web', replicas: 10, publish: [8080] })
+  cutApart(made, [machine(1), machine(2)])
+  await watched.run(15_000)
+  const there = () => running(web).filter((program) => program.machine.index > 1)
+  const before = there()
+  watched.operator.updateService(agent(4), web, (spec) => ({
+    ...spec,
+    TaskTemplate: { ...spec.TaskTemplate, ForceUpdate: 1 },
+  }))
+  expect(await cluster.runUntil(() => before.every((program) => !program.running), 60_000)).toBe(true)
+  const gone = new Set(before.map(({ plan }) => plan.task))
+  cluster.world.net.heal()
+  const returned = new Set<number>()
+  for (let ms = 0; ms < 5_000; ms++) {
+    await watched.run(1)
+    for (const number of [1, 2]) {
+      const backends =
+        agent(number)
+          .dataplane.routes()
+          ?.published.flatMap((route) => route.backends) ?? []
+      if (backends.some(({ node }) => node === agent(4).self)) returned.add(number)
+      expect(backends.filter(({ task, suspect }) => gone.has(task) && !suspect)).toEqual([])
+    }
+  }
+  expect(returned.size).toBe(2)
+  await watched.settle(minute)
+}, 60_000)
+
 test('an agent that is killed alone finds its tasks running and keeps them', async () => {
   const { cluster, watched, machine, create, running } = await scene({ seed: 205, nodes: 3 })
   const web = await create({ name: 'web', replicas: 6 })

@@ -1,6 +1,7 @@
 // Watches a cluster with all checkers: always, at each happening and every 250 ms; and, once told to settle, until all promises hold at once.
 import { type Breach, Broken, type Checker, type Watched } from './checkers/checker.ts'
 import { oneHolderEach } from './checkers/claims.ts'
+import { stoppedAreNotUsed } from './checkers/drains.ts'
 import { noErrors } from './checkers/errors.ts'
 import { deadAreNotUsed, membershipIsTrue } from './checkers/membership.ts'
 import { countsAreReached, isolatedStartsLittle, losingClaimsAreNotStarted, oneTaskASlot } from './checkers/slots.ts'
@@ -52,6 +53,7 @@ export function watch(cluster: Cluster, extra: (watched: Watched) => readonly Ch
     losingClaimsAreNotStarted(watched),
     isolatedStartsLittle(watched),
     slotsAreNotStartedTwice(watched),
+    stoppedAreNotUsed(watched),
     noErrors(),
     ...extra(watched),
   ]

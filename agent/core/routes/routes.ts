@@ -126,12 +126,13 @@ function backendOf(task: TaskId, { network, endpoint }: Served, known: Known): B
   if (record === undefined || !serves(record, endpoint, view)) return undefined
   const local = endpoint.node === view.self
   const member = view.members.get(endpoint.node)
+  const isDoubtful = member?.liveness === 'suspect' || member?.outOfReach === true || member?.isStale === true
   const host6 = endpoint.ipv6 === true ? known.ipv6Of(network, endpoint.address) : undefined
   return {
     task,
     node: endpoint.node,
     local,
-    suspect: !local && (member?.liveness === 'suspect' || member?.outOfReach === true),
+    suspect: !local && isDoubtful,
     healthy: endpoint.ready,
     host: endpoint.host,
     ...(host6 === undefined ? {} : { host6 }),

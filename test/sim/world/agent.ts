@@ -80,6 +80,7 @@ export function startAgent(options: AgentOptions): Agent {
       process,
       onStart: (program) => world.tell({ is: 'started', agent, program }),
       onEnd: (program) => world.tell({ is: 'ended', agent, program }),
+      onStop: (program) => world.tell({ is: 'signalled', agent, program }),
     }),
     dataplane: agent.dataplane,
     transport: (view) => {

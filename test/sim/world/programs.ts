@@ -47,9 +47,11 @@ export interface ProgramsOptions {
   /** Told of each start and end, for checkers and the story. */
   readonly onStart: (program: Program) => void
   readonly onEnd: (program: Program) => void
+  /** Told of each stop signal. */
+  readonly onStop: (program: Program) => void
 }
 
-export function createSimRuntime({ time, chance, process, onStart, onEnd }: ProgramsOptions): Runtime {
+export function createSimRuntime({ time, chance, process, onStart, onEnd, onStop }: ProgramsOptions): Runtime {
   const { machine } = process
   const starting = new Set<TaskId>()
 
@@ -132,6 +134,7 @@ export function createSimRuntime({ time, chance, process, onStart, onEnd }: Prog
     async stop(task, { graceMs }) {
       const program = machine.programs.get(task)
       if (program === undefined || !program.running) return
+      onStop(program)
       const ignores = imageOf(program.plan.image).ignoresStop === true
       await inTime(ignores ? graceMs : chance.between(5, 300) * Math.min(machine.slowness, 3), () =>
         end(program, {

@@ -24,6 +24,8 @@ export type Happening =
     }
   | { readonly is: 'started'; readonly agent: Agent; readonly program: Program }
   | { readonly is: 'ended'; readonly agent: Agent; readonly program: Program }
+  /** The agent has given the program its stop signal. */
+  | { readonly is: 'signalled'; readonly agent: Agent; readonly program: Program }
   | { readonly is: 'fault'; readonly sentence: string; readonly machines: readonly Machine[] }
   | { readonly is: 'work'; readonly sentence: string; readonly agent: Agent }
 

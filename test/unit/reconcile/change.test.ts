@@ -56,6 +56,28 @@ test('a start-first update never has fewer than all serving, and a drained task 
   expect(ended.every(({ value }) => value.drainMissing === undefined)).toBe(true)
 })
 
+test('who is back while a task drains is asked too, before the task is stopped', async () => {
+  const world = await new FakeWorld(['n1', 'n2', 'n3']).start()
+  world.createService('web', { replicas: 1, ports: [web] })
+  await world.until(() => world.servingOf('web').length === 1)
+  const { node: host, task } = world.runningOf('web')[0]!
+  const [asker, away] = ['n1', 'n2', 'n3'].filter((id) => id !== host) as [string, string]
+  world.cut([away], [host, asker])
+  await world.run(1_000)
+  // What is under way keeps it for two seconds.
+  world.flows.set(task, () => 1)
+  const changed = { replicas: 1, ports: [web], generation: 2, container: { Env: ['V=2'] } }
+  world.createService('web', changed, world.node(asker))
+  await world.until(() => world.node(host).view.tasks.get(task)?.value.stopping === true)
+  await world.run(1_000)
+  expect(world.stops).toEqual([])
+  // It is believed in again and cannot be asked yet: who does not confirm is named.
+  world.setLiveness(world.node(host), away, 'alive')
+  await world.until(() => world.stops.length === 1)
+  await world.run(100)
+  expect(world.node(host).view.tasks.get(task)?.value.drainMissing).toEqual([away])
+})
+
 test('an update whose tasks never become healthy stops at the first slot', async () => {
   const world = await new FakeWorld(['n1', 'n2', 'n3']).start()
   world.createService('web', { replicas: 3, ports: [web] })

@@ -319,7 +319,13 @@ export class FakeWorld {
     const other = this.node(to)
     const reachable = other.alive && !this.cuts.has(`${from.id} ${to}`)
     if (!reachable) throw fault('unavailable', `${to} is not connected`)
-    return createDrainHandler({ view: other.view, whenRouted: other.routes.whenRouted })(from.id, bytes)
+    const parts = {
+      view: other.view,
+      clock: this.clock(other),
+      exchange: async () => true,
+      whenRouted: other.routes.whenRouted,
+    }
+    return createDrainHandler(parts)(from.id, bytes)
   }
 
   #runtime(node: FakeNode): Runtime {

@@ -28,6 +28,8 @@ export interface ViewIs {
   readonly members?: Readonly<Record<NodeId, Liveness>>
   /** Those whose answers do not come back to `self`. */
   readonly outOfReach?: readonly NodeId[]
+  /** Those that were dead, and what they wrote meanwhile has not come. */
+  readonly stale?: readonly NodeId[]
   readonly services?: readonly Stamped<ServiceValue>[]
   readonly tasks?: readonly TaskIs[]
 }
@@ -37,7 +39,16 @@ export function view(is: ViewIs): View {
   for (const [id, liveness] of Object.entries(is.members ?? { n1: 'alive', n2: 'alive' })) {
     const record = stamped(id, { name: id, boot: `boot-${id}` } as Member['record']['value'])
     const reach = is.outOfReach?.includes(id) === true ? { outOfReach: true } : {}
-    members.set(id, { id, record, node: {} as Member['node'], liveness: liveness as Liveness, sinceMs: 0, ...reach })
+    const news = is.stale?.includes(id) === true ? { isStale: true } : {}
+    members.set(id, {
+      id,
+      record,
+      node: {} as Member['node'],
+      liveness: liveness as Liveness,
+      sinceMs: 0,
+      ...reach,
+      ...news,
+    })
   }
   const tasks = new Map<TaskId, Stamped<TaskValue>>()
   const endpoints = new Map<NetworkId, Map<TaskId, Stamped<EndpointValue>>>()

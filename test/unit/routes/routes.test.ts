@@ -48,17 +48,20 @@ test('the endpoints of a dead node are gone, those of a suspect one are marked',
   ])
 })
 
-test("the endpoints of a node that lives, but is out of this node's reach, are marked like those of a suspect one", () => {
-  const tasks = [
-    { id: 't1', node: 'n2' },
-    { id: 't2', node: 'n3' },
-  ]
-  const table = routes(view({ tasks, members: { n1: 'alive', n2: 'alive', n3: 'alive' }, outOfReach: ['n2'] }))
-  expect(table.published[0]!.backends.map((b) => [b.task, b.suspect])).toEqual([
-    ['t1', true],
-    ['t2', false],
-  ])
-})
+test.each(['outOfReach', 'stale'] as const)(
+  'the endpoints of a node that lives, but is %s, are marked like those of a suspect one',
+  (doubt) => {
+    const tasks = [
+      { id: 't1', node: 'n2' },
+      { id: 't2', node: 'n3' },
+    ]
+    const table = routes(view({ tasks, members: { n1: 'alive', n2: 'alive', n3: 'alive' }, [doubt]: ['n2'] }))
+    expect(table.published[0]!.backends.map((b) => [b.task, b.suspect])).toEqual([
+      ['t1', true],
+      ['t2', false],
+    ])
+  },
+)
 
 test('an unready endpoint is marked unhealthy, not left out', () => {
   const table = routes(view({ tasks: [{ id: 't1', node: 'n1', endpoint: { ready: false } }] }))
