@@ -341,10 +341,7 @@ export interface Dataplane {
    * look. Those that are merely kept open do not count, as far as the implementation can tell.
    */
   active(task: TaskId): number
-  /**
-   * Makes the table so; idempotent. What could not be done is in the result, never thrown. `onObeyed`: new flows obey the table, and a newer one may be
-   * given; what takes longer goes on, and is ended together with what the newer one needs. Where it is not called new flows obey at the end.
-   */
+  /** Makes the table so; idempotent. Resolves, without throwing, to what could not be done; `onObeyed`: new flows obey it already, a newer one may follow. */
   apply(routes: Routes, onObeyed?: () => void): Promise<readonly ApplyProblem[]>
   /** An endpoint that refused or did not accept a flow was seen here. */
   onTrouble(listener: (task: TaskId, why: 'refused' | 'timeout') => void): void
