@@ -14,18 +14,25 @@ interface Led {
   readonly by: readonly Agent[]
 }
 
+/** 10 s: of two agents under one id either answers for both, until one has ended. */
+const doubledMs = 10_000
+
 /** Who did not confirm in time is named in the task's record, which is written when it has ended. */
 export function stoppedAreNotUsed({ cluster }: Watched): Checker {
   const pending = new Set<Led>()
+  /** When a node last met its double. */
+  const doubled = new Map<NodeId, number>()
   return {
     promise: 'a task gets its stop signal when no member that is up leads clients to it, or its record names who does',
-    onTold({ what }) {
+    onTold({ atMs, what }) {
+      if (what.is === 'made') noteDouble(what.agent, atMs)
       if (what.is !== 'signalled') return
       const { agent: host, program } = what
       const { task, serviceName, slot } = program.plan
       // Nobody drains what has no record, or what an agent leaves to the one that took its place.
       if (host.node?.view.tasks.get(task)?.value.stopping !== true) return
-      const by = cluster.taking().filter((agent) => leads(agent, { host, program }))
+      const isAlone = ({ self }: Agent) => atMs - (doubled.get(self) ?? Number.NEGATIVE_INFINITY) > doubledMs
+      const by = cluster.taking().filter((agent) => isAlone(agent) && leads(agent, { host, program }))
       if (by.length > 0) pending.add({ host, task, name: `${serviceName}.${slot}`, by })
     },
     always() {
@@ -40,6 +47,10 @@ export function stoppedAreNotUsed({ cluster }: Watched): Checker {
       }
       return undefined
     },
+  }
+
+  function noteDouble(agent: Agent, atMs: number): void {
+    if (cluster.living().some((other) => other !== agent && other.self === agent.self)) doubled.set(agent.self, atMs)
   }
 }
 
