@@ -1,5 +1,6 @@
 // What a cluster of views promises: a write on one is soon on all, whatever is lost on the way (swarm-reference.md 3.A, 5.C; design.md 3).
 import { describe, expect, it } from 'vitest'
+import type { Digest } from '../../../protocol/digest.ts'
 import { type Version, zeroVersion } from '../../../protocol/hlc.ts'
 import { requestKinds } from '../../../protocol/messages.ts'
 import type { ServiceValue } from '../../../protocol/model.ts'
@@ -108,6 +109,18 @@ describe('records of one node on another', () => {
     a.sync.onHeld('network/net1')
     await net.advance(300)
     expect(a.view.endpoints.get('net1')?.size).toBe(3)
+  })
+})
+
+describe('records that somebody else has', () => {
+  it('are waited for, but not those of a double of this node: it ends, and what it gave to nobody is gone', async () => {
+    const net = createNet()
+    const [a] = [await net.add('n1'), await net.add('n2')]
+    await net.advance(1_000)
+    const theirs: Digest = new Map([['n9/log', { covered: [[1, 2]], refused: [] }]])
+    const lackedFrom = (node: string) => [a.view.compare('cluster', node, theirs).weLack.size, a.view.need('cluster')]
+    expect(lackedFrom('n1')).toEqual([1, 0])
+    expect(lackedFrom('n2')).toEqual([1, 2])
   })
 })
 
