@@ -188,7 +188,10 @@ export function isolatedStartsLittle({ cluster }: Watched): Checker {
       for (const { kind, id, before, after } of notice.changes) {
         // Not again when a restarted agent reads its journal.
         if (kind !== 'task' || before !== undefined || after === undefined || ownAtClaim.has(id)) continue
-        if ((after.value as TaskValue).node === agent.self) ownAtClaim.set(id, ownCount(agent))
+        if ((after.value as TaskValue).node !== agent.self) continue
+        ownAtClaim.set(id, ownCount(agent))
+        // In company, though for less than from one look to the next.
+        if (!seesFewerThanHalf(agent)) alone.delete(agent)
       }
     })
   }
