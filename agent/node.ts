@@ -124,7 +124,7 @@ export async function createNode(world: World, config: NodeConfig): Promise<Node
   const transport = world.transport(view)
   const gossip = createGossip({ view, transport, clock, times })
   const sync = createSync({ view, transport, clock, random, log, times })
-  const janitor = createJanitor({ view, sync, clock })
+  const janitor = createJanitor({ view, sync, clock, log })
   const survey = createProgramSurvey({ view, transport, runtime })
   const membership = createMembershipLoop({
     view,

@@ -6,7 +6,7 @@
  */
 import type { Digest, Dots } from '../protocol/digest.ts'
 import type { Version } from '../protocol/hlc.ts'
-import type { NodeId } from '../protocol/ids.ts'
+import type { NodeId, ServiceId } from '../protocol/ids.ts'
 import type { Kind, MemberValue, Scope, StateRecord } from '../protocol/model.ts'
 import type { Chunk } from '../protocol/scope-state.ts'
 import type { Liveness, Stamped, View } from './core/view.ts'
@@ -110,6 +110,8 @@ export interface ReplicatedView extends View, Writer {
   tombstones(scope: Scope): readonly Tombstone[]
   collect(scope: Scope, keys: readonly string[]): void
   collected(scope: Scope): Dots
+  /** Whether the service was deleted and its tombstone let go here; of the last few thousand. A delete is final: it must not come back. */
+  wasDeleted(service: ServiceId): boolean
   retryRefused(): void
   /**
    * Takes in all that a member gave, the holder of `theirs`, at once; after a crash in between the rest is lacked, and asked for again. `before` is

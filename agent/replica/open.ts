@@ -352,6 +352,7 @@ export async function openView(options: ViewOptions): Promise<ReplicatedView> {
       if (keys.length > 0) journal.note(store.collect(scope, keys))
     },
     collected: (scope) => scopes.get(scope)?.collected() ?? new Map(),
+    wasDeleted: store.wasDeleted,
     retryRefused() {
       for (const state of scopes.values()) state.retryRefused()
     },

@@ -53,6 +53,9 @@ export function replay(entry: Entry, { self, store, sequences }: ReplayOptions):
     case 'collect':
       store.collect(scope, rest[0] as readonly string[])
       return
+    case 'deleted':
+      store.rememberDeleted(rest[0] as readonly string[])
+      return
     case 'collected':
       store.scopes.get(scope)?.addCollected(rest[0] as string, rangesOf(rest[1]))
   }

@@ -15,6 +15,9 @@ import type { Stamped } from '../core/view.ts'
 import type { Change, Entry, LostSpec, Tombstone } from '../view.ts'
 import { createMaps, type ViewMaps } from './maps.ts'
 
+/** 4,096 ids: 100 kB, and more services than a cluster deletes between a backup and its return. */
+const deletedMax = 4_096
+
 export interface Taken {
   readonly merged: Merged | { readonly kind: 'void' } | { readonly kind: 'not-held' }
   readonly changes: readonly Change[]
@@ -44,6 +47,10 @@ export interface Store {
   letGo(scope: Scope, dots: Dots): readonly Entry[]
   tombstones(scope: Scope): readonly Tombstone[]
   collect(scope: Scope, keys: readonly string[]): readonly Entry[]
+  /** Whether a tombstone of this service was here and was let go. Of the last `deletedMax`. */
+  wasDeleted(service: string): boolean
+  /** Services whose tombstones were let go, as a snapshot tells them. */
+  rememberDeleted(services: Iterable<string>): void
   snapshot(): Iterable<Entry>
 }
 
@@ -51,6 +58,8 @@ export function createStore(self: NodeId, now: () => number): Store {
   const maps = createMaps(self, now)
   const scopes = new Map<Scope, ScopeState>()
   const graves = new Map<Scope, Map<string, number>>()
+  /** Services without a tombstone any more, the latest last: only they change after they were made, and so come back under a new number. */
+  const deleted = new Set<string>()
   let applied = 0
 
   function take(record: StateRecord): Taken {
@@ -124,11 +133,24 @@ export function createStore(self: NodeId, now: () => number): Store {
     return [...state.records.values()].flatMap((record) => changeOf(record, undefined))
   }
 
+  function rememberDeleted(services: Iterable<string>): void {
+    for (const id of services) {
+      deleted.delete(id)
+      deleted.add(id)
+    }
+    for (const oldest of deleted) {
+      if (deleted.size <= deletedMax) return
+      deleted.delete(oldest)
+    }
+  }
+
   return {
     maps,
     scopes,
     applied: () => applied,
     take,
+    rememberDeleted,
+    wasDeleted: (service) => deleted.has(service),
     cover(scope, dots) {
       const state = scopes.get(scope)
       if (state === undefined) return []
@@ -168,13 +190,17 @@ export function createStore(self: NodeId, now: () => number): Store {
       })
     },
     collect(scope, keys) {
+      const state = scopes.get(scope)
       for (const key of keys) {
-        scopes.get(scope)?.collect(key)
+        const tombstone = state?.records.get(key)
+        if (tombstone?.kind === 'service') rememberDeleted([tombstone.id])
+        state?.collect(key)
         graveOf(scope).delete(key)
       }
       return [['collect', scope, keys]]
     },
     *snapshot() {
+      if (deleted.size > 0) yield ['deleted', 'cluster', [...deleted]]
       for (const [scope, state] of scopes) {
         yield ['hold', scope]
         for (const record of state.records.values()) yield ['rec', scope, toWire(record)]

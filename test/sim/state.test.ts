@@ -45,6 +45,28 @@ test('a journal restored from an older copy loses nothing that was acknowledged'
   expect(running(after)).toHaveLength(2)
 })
 
+test('what was deleted does not come back when it is changed at a node whose journal is an older copy', async () => {
+  const { cluster, watched, agent, machine, create, running } = await scene({ seed: 108, nodes: 3 })
+  const web = await create({ name: 'web', replicas: 2 }, 2)
+  const backup = machine(3).disk.image()
+  watched.operator.removeService(agent(1), web)
+  const isForgotten = () => cluster.taking().every(({ node }) => node!.view.wasDeleted(web))
+  expect(await cluster.runUntil(isForgotten, minute)).toBe(true)
+  machine(3).powerOff({ keepsWrites: true })
+  machine(3).disk.restore(backup)
+  await watched.run(2_000)
+  machine(3).powerOn()
+  cluster.start(machine(3))
+  // Long enough for somebody to be quicker than its first exchange: it still shows what it knew, and the change reaches all by gossip.
+  cluster.world.net.delayMs = [60, 70]
+  const isBack = () => agent(3).begun && agent(3).transport!.connected().length > 0
+  expect(await cluster.runUntil(isBack, 5_000)).toBe(true)
+  expect(agent(3).node!.view.services.has(web)).toBe(true)
+  watched.operator.scale(agent(3), web, 4)
+  await watched.settle(minute)
+  expect(running(web)).toEqual([])
+})
+
 /** So many writes of one record, a hundred in 50 ms. */
 async function relabel(watched: Watch, view: ReplicatedView, times: number): Promise<void> {
   const { node } = view.members.get(view.self)!

@@ -240,6 +240,7 @@ export function createNet(seed = 1): Net {
         view,
         sync,
         clock,
+        log: quiet,
         ...(options.absentMaxMs === undefined ? {} : { absentMaxMs: options.absentMaxMs }),
       })
       const node: TestNode = {

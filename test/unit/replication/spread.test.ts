@@ -256,6 +256,48 @@ describe('a log that ended, with nothing live in it', () => {
   })
 })
 
+describe('a service whose delete nobody has to be told any more', () => {
+  it('is deleted again when it is changed at a node that is back from a backup and has not re-seeded (seed 83 of the soak)', async () => {
+    const { net, a, back } = await backFromBackup()
+    back.view.put({ scope: 'cluster', kind: 'service', id: 's1', value: changed(back, 's1') })
+    await net.advance(200)
+    expect(a.view.services.has('s1')).toBe(false)
+    await net.advance(10_000)
+    expect(back.view.services.has('s1')).toBe(false)
+    expect(net.digestsEqual()).toBe(true)
+  })
+
+  it('is so also by a member that was started again since, first from its log and then from its snapshot', async () => {
+    const { net, a, back } = await backFromBackup()
+    let again = a
+    for (const name of ['state.log-1', 'state.log-2']) {
+      again.crash()
+      for (const way of ['n3>n1', 'n1>n3']) net.cut.add(way)
+      // A log with a torn end is replaced by a snapshot when it has been read.
+      again.disk.files.set(name, Uint8Array.from([...again.disk.files.get(name)!, 1]))
+      again = await net.add('n1', { disk: again.disk })
+      expect(again.view.found).toBe('cut')
+    }
+    again.janitor.start()
+    net.cut.clear()
+    expect(again.view.wasDeleted('s1')).toBe(true)
+    back.view.put({ scope: 'cluster', kind: 'service', id: 's1', value: changed(back, 's1') })
+    await net.advance(200)
+    expect(again.view.services.has('s1')).toBe(false)
+  })
+
+  it('is remembered for the last 4,096 deletes', async () => {
+    const { view } = await (await createNet()).add('n1')
+    const ids = Array.from({ length: 4_098 }, (_, i) => `s${i}`)
+    for (const id of ids) view.put({ scope: 'cluster', kind: 'service', id, value: null })
+    view.collect(
+      'cluster',
+      view.tombstones('cluster').map(({ key }) => key),
+    )
+    expect(ids.filter((id) => !view.wasDeleted(id))).toEqual(['s0', 's1'])
+  })
+})
+
 describe('a member that was away beyond the limit', () => {
   it('gives nothing back before it has re-seeded, also when another one asks it first', async () => {
     const { net, a, back } = await deletedMeanwhile(by('n1'))
@@ -380,6 +422,24 @@ async function deletedMeanwhile(created: Version) {
   expect(a.view.tombstones('cluster').length).toBe(0)
   net.cut.add('n3>n1')
   const back = await net.add('n3', { disk: c.disk, withoutMember: true })
+  return { net, a, back }
+}
+
+/** n3 runs on a disk of the time when there was the service s1, is connected, and has asked nobody yet. */
+async function backFromBackup(): Promise<{ net: Net; a: TestNode; back: TestNode }> {
+  const net = createNet()
+  const [a, c] = [await net.add('n1'), await net.add('n3')]
+  a.janitor.start()
+  a.view.put({ scope: 'cluster', kind: 'service', id: 's1', value: serviceValue('web') })
+  await net.advance(5_000)
+  const backup = c.disk.copy()
+  a.view.put({ scope: 'cluster', kind: 'service', id: 's1', value: null })
+  await net.advance(30_000)
+  expect(a.view.tombstones('cluster')).toEqual([])
+  c.crash()
+  for (const way of ['n3>n1', 'n1>n3']) net.cut.add(way)
+  const back = await net.add('n3', { disk: backup })
+  net.cut.clear()
   return { net, a, back }
 }
 
