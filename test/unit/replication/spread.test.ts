@@ -272,7 +272,7 @@ describe('a service whose delete nobody has to be told any more', () => {
     let again = a
     for (const name of ['state.log-1', 'state.log-2']) {
       again.crash()
-      for (const way of ['n3>n1', 'n1>n3']) net.cut.add(way)
+      net.cut.add('n1>n3').add('n3>n1')
       // A log with a torn end is replaced by a snapshot when it has been read.
       again.disk.files.set(name, Uint8Array.from([...again.disk.files.get(name)!, 1]))
       again = await net.add('n1', { disk: again.disk })
@@ -286,8 +286,22 @@ describe('a service whose delete nobody has to be told any more', () => {
     expect(again.view.services.has('s1')).toBe(false)
   })
 
+  it('is deleted again by a member that lost its power when it had come back there', async () => {
+    const { net, a, back } = await backFromBackup()
+    a.janitor.stop()
+    back.view.put({ scope: 'cluster', kind: 'service', id: 's1', value: changed(back, 's1') })
+    await net.advance(200)
+    expect(a.view.services.has('s1')).toBe(true)
+    for (const { crash } of [a, back]) crash()
+    const again = await net.add('n1', { disk: a.disk })
+    expect(again.view.services.has('s1')).toBe(true)
+    again.janitor.start()
+    await net.advance(15_000)
+    expect(again.view.services.has('s1')).toBe(false)
+  })
+
   it('is remembered for the last 4,096 deletes', async () => {
-    const { view } = await (await createNet()).add('n1')
+    const { view } = await createNet().add('n1')
     const ids = Array.from({ length: 4_098 }, (_, i) => `s${i}`)
     for (const id of ids) view.put({ scope: 'cluster', kind: 'service', id, value: null })
     view.collect(
@@ -437,7 +451,7 @@ async function backFromBackup(): Promise<{ net: Net; a: TestNode; back: TestNode
   await net.advance(30_000)
   expect(a.view.tombstones('cluster')).toEqual([])
   c.crash()
-  for (const way of ['n3>n1', 'n1>n3']) net.cut.add(way)
+  net.cut.add('n1>n3').add('n3>n1')
   const back = await net.add('n3', { disk: backup })
   net.cut.clear()
   return { net, a, back }
