@@ -156,8 +156,9 @@ export function normal(text: string): string {
       // A machine that is busy with tests may take more than a second to hand a record on, and says so.
       .replaceAll(/^held by this node only\n/gm, '')
       .replaceAll(/(less than a second|about a minute|\d+ \w+) ago/gi, 'AGO')
-      .replaceAll(/\b(?=\w*\d)[a-z0-9]{25}\b/g, 'ID')
-      .replaceAll(/\b(?=\w*\d)[a-z0-9]{12}\b|^[a-z0-9]{12}(?= )/gm, 'ID')
+      // An id may be letters alone: one of 25 is no word, and one of 12 is known by its place.
+      .replaceAll(/\b[a-z0-9]{25}\b/g, 'ID')
+      .replaceAll(/(?<=^|"ID":"|\.\d+\.)[a-z0-9]{12}(?=[ "@])/gm, 'ID')
       .replaceAll(/\bID \*/g, 'ID')
       .replaceAll(/\bn[1-4]\b/g, 'NODE')
       .replaceAll(/rpc error: code = \w+ desc = /g, '')
